@@ -1,0 +1,1 @@
+# Tests of bench; see tests/local.mk for what to add here.

@@ -1,0 +1,1 @@
+# Tests of index; see tests/local.mk for what to add here.
