@@ -1,2 +1,7 @@
-# ann/file, part of libkith-ann-core.la. List sources and headers:
-#   libkith_ann_core_la_SOURCES += ann/file/NAME.c ann/file/NAME.h
+# ann/file, part of libkith-ann-core.la: the msgpack container of an index.
+libkith_ann_core_la_SOURCES += \
+	ann/file/checksum.c ann/file/checksum.h \
+	ann/file/kfile.h \
+	ann/file/kfile_head.c ann/file/kfile_head.h \
+	ann/file/kfile_open.c ann/file/kfile_save.c \
+	ann/file/vfs.c ann/file/vfs.h
