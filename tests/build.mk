@@ -1,1 +1,2 @@
-# Tests of the build itself; see tests/local.mk for what to add here.
+# Tests of the build itself: layers, public header, exports, installation, examples.
+shell_tests += tests/layers.sh tests/headers.sh

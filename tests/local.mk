@@ -6,12 +6,14 @@
 #   tests_pool_test_SOURCES = tests/test_pool.c
 #   shell_tests += tests/isa.sh
 #
-# A unit test links LDADD below unless it sets tests_NAME_test_LDADD.
+# A unit test links LDADD below unless it sets tests_NAME_test_LDADD. Those that run threads beside
+# each other are named in thread_tests too: CI runs them under the thread sanitizer.
 
 LDADD = libkith-ann-core.la libkith-io.la $(HDF5_LIB) $(CHECK_LIBS)
 AM_CPPFLAGS += $(CHECK_CFLAGS)
 
 unit_tests =
+thread_tests =
 shell_tests =
 
 include $(top_srcdir)/tests/build.mk
@@ -44,5 +46,6 @@ AM_TESTS_ENVIRONMENT = \
 	CK_FORK=$(CHECK_FORK); \
 	top_srcdir='$(abs_top_srcdir)'; top_builddir='$(abs_top_builddir)'; \
 	CC='$(CC)'; NM='$(NM)'; PYTHON='$(PYTHON)'; SANITIZE_FLAGS='$(SANITIZE_FLAGS)'; \
+	COVERAGE_FLAGS='$(COVERAGE_FLAGS)'; \
 	export CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT CK_FORK top_srcdir \
-	top_builddir CC NM PYTHON SANITIZE_FLAGS;
+	top_builddir CC NM PYTHON SANITIZE_FLAGS COVERAGE_FLAGS;

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# make install into a scratch folder; what pkg-config says about it then builds the C example of
+# README.md and those of docs/examples, and the installed programs start.
+set -eu
+: "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
+command -v pkg-config >/dev/null || exit 77
+# A sanitizer's runtime would have to be linked into the user's program too.
+[ -z "${SANITIZE_FLAGS-}${COVERAGE_FLAGS-}" ] || exit 77
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+dest=$work/root
+
+# make runs us: its jobs are not ours to take.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+make -C "$top_builddir" install DESTDIR="$dest" >"$work/install.log" 2>&1 || {
+    tail -n 30 "$work/install.log"
+    exit 1
+}
+pc=$(find "$dest" -name kith-ann.pc)
+[ -n "$pc" ] || { echo "kith-ann.pc is not installed"; exit 1; }
+prefix=$dest$(sed -n 's/^prefix=//p' "$pc")
+export PKG_CONFIG_PATH=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$dest
+libdir=$(find "$dest" -name libkith-ann.so -printf '%h')
+export LD_LIBRARY_PATH=$libdir
+
+[ "$(pkg-config --modversion kith-ann)" = "$(sed -n 's/^AC_INIT(\[kith\], \[\([^]]*\)\].*/\1/p' \
+    "$top_srcdir/configure.ac")" ] || { echo "kith-ann.pc has another version"; exit 1; }
+
+# The words of the shared object stay inside: a user links -lkith-ann and nothing else.
+flags=$(pkg-config --cflags --libs kith-ann)
+case $flags in
+*openblas* | *msgpack*) echo "private libraries leak to users: $flags"; exit 1 ;;
+esac
+
+# README.md: the first block marked as C.
+awk '/^```c$/ && !done { on = 1; next } /^```$/ && on { on = 0; done = 1 } on' \
+    "$top_srcdir/README.md" >"$work/readme.c"
+[ -s "$work/readme.c" ] || { echo "no C example in README.md"; exit 1; }
+cd "$work"
+for source in "$work/readme.c" "$top_srcdir"/docs/examples/*.c; do
+    # shellcheck disable=SC2086 # CC and flags are words
+    ${CC:-cc} -std=c11 -Wall -Wextra -Werror -o "$work/example" "$source" $flags -lm
+    "$work/example" >"$work/out" || { echo "$source fails"; cat "$work/out"; exit 1; }
+    [ -s "$work/out" ] || { echo "$source says nothing"; exit 1; }
+done
+
+for program in ann annbench; do
+    "$prefix/bin/$program" --version >"$work/out" || { echo "$program --version fails"; exit 1; }
+    "$prefix/bin/$program" --help >"$work/out" || { echo "$program --help fails"; exit 1; }
+    [ -e "$prefix/share/man/man1/$program.1" ] || { echo "no man page of $program"; exit 1; }
+done
