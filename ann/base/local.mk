@@ -4,4 +4,5 @@ libkith_base_la_SOURCES += \
 	ann/base/error.c ann/base/error.h \
 	ann/base/memory.c ann/base/memory.h \
 	ann/base/pool.c ann/base/pool.h \
-	ann/base/rng.h
+	ann/base/rng.h \
+	ann/base/wire.c ann/base/wire.h

@@ -1,2 +1,2 @@
-# ann/flat, part of libkith-ann-core.la. List sources and headers:
-#   libkith_ann_core_la_SOURCES += ann/flat/NAME.c ann/flat/NAME.h
+# ann/flat, part of libkith-ann-core.la: exact search.
+libkith_ann_core_la_SOURCES += ann/flat/flat.c ann/flat/flat.h

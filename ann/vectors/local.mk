@@ -1,2 +1,4 @@
-# ann/vectors, part of libkith-ann-core.la. List sources and headers:
-#   libkith_ann_core_la_SOURCES += ann/vectors/NAME.c ann/vectors/NAME.h
+# ann/vectors, part of libkith-ann-core.la: vectors by slot, and ids.
+libkith_ann_core_la_SOURCES += \
+	ann/vectors/idmap.c ann/vectors/idmap.h \
+	ann/vectors/vectors.c ann/vectors/vectors.h

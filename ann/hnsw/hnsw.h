@@ -1,0 +1,171 @@
+/* hnsw.h - hierarchical navigable small world graph: the data and what its files share.
+ *
+ * Source: Malkov, Yashunin, "Efficient and robust approximate nearest neighbor search using
+ * hierarchical navigable small world graphs", TPAMI 2020.  docs/hnsw.md says where we depart.
+ *
+ * graph.c memory, rows, levels   select.c choosing neighbours   build.c adding in batches
+ * search.c queries   remove.c removal, repair, renumbering   reach.c every node reachable
+ * check.c soundness   hnsw_file.c sections and the kind table
+ *
+ * Invariants: a row's links are distinct, not its own slot, slots of nodes in the graph whose level
+ * is at least the row's; they stand at the front, HNSW_NONE behind them.  entry is in the graph
+ * and has max_level, unless the graph is empty. */
+#ifndef KITH_HNSW_HNSW_H
+#define KITH_HNSW_HNSW_H
+
+#include "ann/search/beam.h"
+#include "ann/search/kind.h"
+
+#define HNSW_NONE SLOT_NONE
+#define HNSW_LEVEL_MAX 15
+
+enum hnsw_state {
+    HNSW_ABSENT,  /* no vector here */
+    HNSW_LINKED,
+    HNSW_REMOVED  /* no result any more, still a way through, until the sweep */
+};
+
+struct hnsw {
+    struct vectors *vec;
+    uint32_t m, m0, ef_construction;
+    uint64_t seed;
+    uint64_t drawn;      /* levels drawn so far */
+    uint32_t slots;      /* slots the arrays cover */
+    uint32_t linked, removed;
+    uint32_t entry;      /* HNSW_NONE: empty */
+    uint32_t max_level;
+
+    struct buf links;    /* u32 [slots, m0]: level 0 */
+    struct buf level;    /* u8 [slots] */
+    struct buf state;    /* u8 [slots]: enum hnsw_state */
+    struct buf upper_at; /* u32 [slots]: row in upper of level 1 */
+    struct buf upper;    /* u32 [upper_rows, m]: levels 1, 2, ... of a node, one after the other */
+    uint32_t upper_rows;
+
+    /* Known while the graph grows, derived again when needed: not in the file. */
+    struct buf edge_dist; /* f32 [slots, m0]: distance of each level-0 link */
+    struct buf edge_kept; /* u8 [slots, m0]: 1 chosen by the heuristic, 0 filler */
+    struct buf known;     /* u8 [slots]: 1 if the row's edge_dist and edge_kept are right */
+    struct buf in_degree; /* u32 [slots]: level-0 links to the node */
+    bool in_degree_known;
+    uint32_t changes;     /* links and removals since reachability was made sure of */
+};
+
+static inline uint32_t *hnsw_row0(const struct hnsw *h, uint32_t slot)
+{
+    return (uint32_t *)h->links.data + (size_t)slot * h->m0;
+}
+
+static inline uint32_t hnsw_level(const struct hnsw *h, uint32_t slot)
+{
+    return ((const uint8_t *)h->level.data)[slot];
+}
+
+static inline uint8_t *hnsw_state(const struct hnsw *h, uint32_t slot)
+{
+    return (uint8_t *)h->state.data + slot;
+}
+
+/* The row of a slot at a level it has; *width its places. */
+static inline uint32_t *hnsw_row(const struct hnsw *h, uint32_t slot, uint32_t level,
+                                 uint32_t *width)
+{
+    if (level == 0) {
+        *width = h->m0;
+        return hnsw_row0(h, slot);
+    }
+    *width = h->m;
+    const size_t at = ((const uint32_t *)h->upper_at.data)[slot] + level - 1;
+    return (uint32_t *)h->upper.data + at * h->m;
+}
+
+static inline uint32_t hnsw_degree(const uint32_t *row, uint32_t width)
+{
+    uint32_t n = 0;
+    while (n < width && row[n] != HNSW_NONE)
+        n++;
+    return n;
+}
+
+/* A candidate neighbour. */
+struct hnsw_edge {
+    float dist;
+    uint32_t slot;
+    uint32_t kept;
+};
+
+/* A thread's memory while the graph changes. */
+struct hnsw_worker {
+    struct scratch scratch;
+    struct hnsw_edge *edges; /* [edge_room] */
+    size_t edge_room;
+    void *row_query;         /* a stored row as a query */
+    uint32_t *slots;         /* [edge_room] */
+    float *dists;            /* [edge_room] */
+};
+
+/* graph.c */
+ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state);
+void hnsw_destroy(void *state);
+ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job);
+float hnsw_distance(const struct hnsw *h, const void *query, uint32_t slot);
+/* The stored row in the form of a query: itself, or converted at `room`. */
+const void *hnsw_row_query(const struct hnsw *h, uint32_t slot, void *room);
+ann_err hnsw_workers_open(const struct hnsw *h, unsigned n, size_t edges,
+                          struct hnsw_worker **out);
+void hnsw_workers_close(struct hnsw_worker *w, unsigned n);
+/* A row with distances and marks, from what is known or worked out again, at e [width]. */
+size_t hnsw_load_row(const struct hnsw *h, uint32_t slot, uint32_t level, struct hnsw_edge *e,
+                     struct hnsw_worker *w);
+/* Puts e [n] in place of a row; under the gate if the node can be reached. */
+void hnsw_store_row(struct hnsw *h, uint32_t slot, uint32_t level, const struct hnsw_edge *e,
+                    size_t n);
+void hnsw_count_in_degrees(struct hnsw *h);
+void hnsw_forget(struct hnsw *h); /* drops what is known only while growing */
+
+/* select.c */
+/* Sorts by distance, ties in an order that differs from `of` to `of`. */
+void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of);
+/* Algorithm 4 on e [n], sorted by distance to one node: marks those kept, moves them and then the
+ * nearest others to the front; returns how many stand there, at most width. */
+size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
+                   void *room);
+/* Offers a new edge to a row e [*n] of at most width places, marks kept up to date.  A full row
+ * gives up its farthest filler, or its farthest edge, but not the last way to a node, if
+ * in_degree [slots] is given. */
+void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t width,
+                struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w);
+
+/* search.c */
+/* Best-first search of one level from what is in b; counts into stats. */
+void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level, struct beam *b,
+                       struct scratch *s, struct ann_search_stats *stats);
+/* Greedy descent from the entry down to level `to`, the nearest node found. */
+search_key hnsw_descend(const struct hnsw *h, const void *query, uint32_t to, struct scratch *s,
+                        struct ann_search_stats *stats);
+ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratch *s,
+                    search_key *out, size_t *found);
+void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch);
+
+/* build.c */
+ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind_job *job);
+
+/* remove.c */
+void hnsw_remove(void *state, const uint32_t *slots, size_t n);
+ann_err hnsw_sweep(void *state, bool now, const struct kind_job *job);
+void hnsw_renumber(void *state, const uint32_t *new_slot, uint32_t old_slots, uint32_t kept);
+
+/* reach.c */
+/* Gives every node of in-degree 0 an in-link; then links what a walk from the entry misses. */
+ann_err hnsw_make_reachable(struct hnsw *h, const struct kind_job *job);
+/* Gives `slot` an in-link from one of its neighbours, if one can spare the place. */
+bool hnsw_adopt(struct hnsw *h, uint32_t slot, struct hnsw_worker *w);
+/* Nodes of the graph that a walk from the entry does not reach; *first one of them. */
+ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first);
+
+/* check.c */
+ann_err hnsw_check(const void *state, ann_check_level level);
+
+extern const struct kind hnsw_kind;
+
+#endif

@@ -1,0 +1,186 @@
+/* reach.c - every node can be reached from the entry.
+ *
+ * Rows drop links, so a node, or a group of copies of one vector, can lose every link that leads
+ * to it from outside.  Two nets: in-links are counted while the graph grows, and a node without
+ * any takes the place of a filler in a neighbour's row; after larger changes a walk over all links
+ * finds what is cut off and links it the same way from the nearest node that is not. */
+#include <config.h>
+
+#include <string.h>
+
+#include "ann/base/error.h"
+#include "ann/hnsw/hnsw.h"
+
+/* Puts slot into p's row in place of the farthest filler with other in-links (or, if `kept`, of
+ * any such edge); false if there is none. */
+static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept, struct hnsw_worker *w)
+{
+    uint32_t *in = h->in_degree.data;
+    struct hnsw_edge *e = w->edges;
+    size_t n = hnsw_load_row(h, p, 0, e, w), worst = SIZE_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (e[i].slot == slot)
+            return true;
+    if (n < h->m0) {
+        worst = n++;
+    } else {
+        for (size_t i = 0; i < n; i++)
+            if ((kept || !e[i].kept) && in[e[i].slot] > 1 &&
+                (worst == SIZE_MAX || e[i].dist > e[worst].dist))
+                worst = i;
+        if (worst == SIZE_MAX)
+            return false;
+        in[e[worst].slot]--;
+    }
+    const void *q = hnsw_row_query(h, p, w->row_query);
+    e[worst] = (struct hnsw_edge){hnsw_distance(h, q, slot), slot, 1};
+    in[slot]++;
+    hnsw_store_row(h, p, 0, e, n);
+    return true;
+}
+
+bool hnsw_adopt(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
+{
+    const uint32_t *row = hnsw_row0(h, slot);
+    for (int kept = 0; kept < 2; kept++)
+        for (uint32_t i = 0; i < h->m0 && row[i] != HNSW_NONE; i++)
+            if (take_place(h, row[i], slot, kept, w))
+                return true;
+    return false;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+    uint64_t *reached; /* bitmap [slots] */
+    uint32_t *queue;   /* [slots] */
+    size_t head, tail;
+};
+
+static bool walk_enter(struct walk *k, uint32_t slot)
+{
+    uint64_t *word = &k->reached[slot >> 6];
+    const uint64_t bit = UINT64_C(1) << (slot & 63);
+    if (*word & bit)
+        return false;
+    *word |= bit;
+    k->queue[k->tail++] = slot;
+    return true;
+}
+
+static bool walk_reached(const struct walk *k, uint32_t slot)
+{
+    return k->reached[slot >> 6] >> (slot & 63) & 1;
+}
+
+/* Follows level-0 links from what is in the queue. */
+static void walk_on(const struct hnsw *h, struct walk *k)
+{
+    while (k->head < k->tail) {
+        if (k->head + 8 < k->tail)
+            __builtin_prefetch(hnsw_row0(h, k->queue[k->head + 8]));
+        const uint32_t *row = hnsw_row0(h, k->queue[k->head++]);
+        for (uint32_t i = 0; i < h->m0 && row[i] < h->slots; i++)
+            walk_enter(k, row[i]);
+    }
+}
+
+static ann_err walk_open(const struct hnsw *h, struct walk *k)
+{
+    memset(k, 0, sizeof *k);
+    k->reached = mem_zalloc(1, bitmap_bytes(h->slots));
+    k->queue = mem_alloc((size_t)h->slots * sizeof *k->queue);
+    if (!k->reached || !k->queue) {
+        mem_free(k->reached);
+        mem_free(k->queue);
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for a walk over %u nodes", h->slots);
+    }
+    if (h->entry != HNSW_NONE)
+        walk_enter(k, h->entry);
+    walk_on(h, k);
+    return ANN_OK;
+}
+
+static void walk_close(struct walk *k)
+{
+    mem_free(k->reached);
+    mem_free(k->queue);
+}
+
+ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first)
+{
+    struct walk k;
+    const ann_err err = walk_open(h, &k);
+    if (err)
+        return err;
+    *count = 0;
+    for (uint32_t s = h->slots; s-- > 0;)
+        if (*hnsw_state(h, s) == HNSW_LINKED && !walk_reached(&k, s)) {
+            (*count)++;
+            *first = s;
+        }
+    walk_close(&k);
+    return ANN_OK;
+}
+
+/* Links an unreached node from the nearest reached ones that have a place to spare. */
+static bool link_unreached(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
+{
+    struct ann_search_stats ignored = {0};
+    const void *q = hnsw_row_query(h, slot, w->scratch.query.data);
+    const size_t width = w->edge_room - 1 < 64 ? w->edge_room - 1 : 64;
+    struct beam b;
+    beam_reset(&b, w->scratch.keys.data, width);
+    const search_key start = hnsw_descend(h, q, 0, &w->scratch, &ignored);
+    beam_insert(&b, start);
+    scratch_visit(&w->scratch, key_slot(start));
+    hnsw_search_level(h, q, 0, &b, &w->scratch, &ignored);
+    scratch_unvisit(&w->scratch);
+    for (int kept = 0; kept < 2; kept++)
+        for (size_t i = 0; i < b.size; i++)
+            if (key_slot(b.keys[i]) != slot && take_place(h, key_slot(b.keys[i]), slot, kept, w))
+                return true;
+    return false;
+}
+
+/* One walk, with every cut-off part linked as it is met; *links: how many it took. */
+static ann_err walk_and_link(struct hnsw *h, const struct kind_job *job, struct hnsw_worker *w,
+                             uint32_t *links)
+{
+    struct walk k;
+    const ann_err err = walk_open(h, &k);
+    if (err)
+        return err;
+    *links = 0;
+    for (uint32_t s = 0; s < h->slots; s++) {
+        if (*hnsw_state(h, s) != HNSW_LINKED || walk_reached(&k, s))
+            continue;
+        pthread_rwlock_wrlock(job->gate);
+        *links += link_unreached(h, s, w);
+        pthread_rwlock_unlock(job->gate);
+        walk_enter(&k, s);
+        walk_on(h, &k);
+    }
+    walk_close(&k);
+    return ANN_OK;
+}
+
+ann_err hnsw_make_reachable(struct hnsw *h, const struct kind_job *job)
+{
+    struct hnsw_worker *w;
+    const size_t edges = h->m0 > 64 ? h->m0 : 64;
+    ann_err err = hnsw_workers_open(h, 1, edges + 1, &w);
+    if (err)
+        return err;
+    if (!h->in_degree_known)
+        hnsw_count_in_degrees(h);
+    /* Taking a place can cut another node off that hung on a part of the graph now unlinked: look
+     * again until nothing was missing, which is rarely more than once. */
+    uint32_t links = 1;
+    for (int round = 0; round < 8 && links > 0 && !err; round++)
+        err = walk_and_link(h, job, w, &links);
+    if (!err)
+        h->changes = 0;
+    hnsw_workers_close(w, 1);
+    return err;
+}

@@ -1,0 +1,119 @@
+/* select.c - which candidates become neighbours.
+ *
+ * Algorithm 4 of the paper, alpha = 1: from near to far, a candidate is kept if it is nearer to
+ * the node than to every neighbour kept so far.  Departures: places left over are filled with the
+ * nearest of the others (a full row costs a hop no more line fills and finds more); a row that
+ * gets one more edge is not selected anew but remembers which of its edges were kept, which takes
+ * one distance a place in place of one a pair; equal distances are ordered by a hash that differs
+ * from node to node, so that many copies of one vector link to different ones of each other. */
+#include <config.h>
+
+#include <stdlib.h>
+
+#include "ann/base/rng.h"
+#include "ann/hnsw/hnsw.h"
+
+static inline uint32_t tie(uint32_t of, uint32_t slot)
+{
+    return (uint32_t)rng_mix((uint64_t)of << 32 | slot);
+}
+
+static inline int edge_order(const struct hnsw_edge *a, const struct hnsw_edge *b, uint32_t of)
+{
+    if (a->dist != b->dist)
+        return a->dist < b->dist ? -1 : 1;
+    const uint32_t ta = tie(of, a->slot), tb = tie(of, b->slot);
+    if (ta != tb)
+        return ta < tb ? -1 : 1;
+    return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+/* Insertion sort: candidates come nearly sorted from a beam, rows are short. */
+void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of)
+{
+    for (size_t i = 1; i < n; i++) {
+        const struct hnsw_edge x = e[i];
+        size_t at = i;
+        while (at > 0 && edge_order(&x, &e[at - 1], of) < 0) {
+            e[at] = e[at - 1];
+            at--;
+        }
+        e[at] = x;
+    }
+}
+
+size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width, void *room)
+{
+    const struct vectors *v = h->vec;
+    void *const own_room = (char *)room + v->query_bytes;
+    size_t kept = 0, seen = 0;
+    for (; seen < n && kept < width; seen++) {
+        const void *q = hnsw_row_query(h, e[seen].slot, own_room);
+        bool keep = true;
+        for (size_t j = 0; j < seen && keep; j++)
+            keep = !e[j].kept || hnsw_distance(h, q, e[j].slot) >= e[seen].dist;
+        e[seen].kept = keep;
+        kept += keep;
+    }
+    for (size_t i = seen; i < n; i++)
+        e[i].kept = 0;
+    if (n <= width)
+        return n;
+    /* The kept move to the front and the nearest others behind them: what is between is order of
+     * distance among each, as before. */
+    size_t fillers = width - kept, to = 0;
+    for (size_t i = 0; i < n && to < width; i++)
+        if (e[i].kept || fillers > 0) {
+            fillers -= !e[i].kept;
+            e[to++] = e[i];
+        }
+    return to;
+}
+
+/* The edge a full row gives up for a fresh one: its index, or n for the fresh one itself. */
+static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_edge *fresh,
+                        const uint32_t *in_degree)
+{
+    for (uint32_t kept = 0; kept < 2; kept++) { /* fillers first */
+        size_t worst = SIZE_MAX;
+        float far = fresh->kept == kept ? fresh->dist : -INFINITY;
+        if (fresh->kept == kept)
+            worst = n;
+        for (size_t i = 0; i < n; i++)
+            if (e[i].kept == kept && e[i].dist >= far && (!in_degree || in_degree[e[i].slot] > 1)) {
+                worst = i;
+                far = e[i].dist;
+            }
+        if (worst != SIZE_MAX)
+            return worst;
+    }
+    return n;
+}
+
+void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t width,
+                struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w)
+{
+    const struct vectors *v = h->vec;
+    for (size_t i = 0; i < *n; i++) {
+        if (e[i].slot == fresh.slot)
+            return;
+        w->slots[i] = e[i].slot;
+    }
+    const void *q = hnsw_row_query(h, fresh.slot, w->row_query);
+    v->many(q, v->data.data, v->stride, w->slots, *n, v->dim, w->dists);
+    fresh.kept = 1;
+    for (size_t i = 0; i < *n && fresh.kept; i++)
+        if (e[i].kept && e[i].dist <= fresh.dist && w->dists[i] < fresh.dist)
+            fresh.kept = 0;
+    if (fresh.kept)
+        for (size_t i = 0; i < *n; i++)
+            if (e[i].dist > fresh.dist && w->dists[i] < e[i].dist)
+                e[i].kept = 0;
+    if (*n < width) {
+        e[(*n)++] = fresh;
+        return;
+    }
+    const size_t victim = victim_of(e, *n, &fresh, in_degree);
+    if (victim < *n)
+        e[victim] = fresh;
+}

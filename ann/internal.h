@@ -1,0 +1,85 @@
+/* internal.h - the index behind ann.h, shared by the files of the front door.
+ *
+ * Place: top of ann.  index.c changes an index, query.c searches it, filter.c, recall.c and
+ * index_file.c do what their names say.
+ *
+ * Locks, in the order they are taken: `writer` (one change at a time), then `gate` (searches read,
+ * a change writes for the moments in which it puts something in place).  `idle` guards the list of
+ * scratches, `lazy` what is made at first need. */
+#ifndef KITH_INTERNAL_H
+#define KITH_INTERNAL_H
+
+#include <pthread.h>
+
+#include "ann/search/kind.h"
+#include "ann/vectors/idmap.h"
+
+struct ann_index {
+    ann_options opt; /* every default filled in */
+    const struct kind *kind;
+    void *state;
+    struct vectors vec;
+    struct idmap ids;
+    struct kfile *file;      /* while parts of it are mapped */
+    uint64_t compactions;    /* tells filters and iterators that slots have new numbers */
+    pthread_mutex_t writer;
+    pthread_rwlock_t gate;
+    pthread_mutex_t lazy;
+    struct pool *write_pool; /* for changes */
+    struct pool *query_pool; /* for batches: a search does not wait for an add's loop */
+    pthread_mutex_t idle;
+    struct scratch *free_scratch;
+};
+
+struct ann_filter {
+    const ann_index *ix;
+    uint64_t *bits; /* [(slots + 63) / 64] */
+    uint32_t slots, count, adds;
+    uint64_t compactions;
+};
+
+/* A search only reads the index, but must be able to hold the gate. */
+static inline pthread_rwlock_t *index_gate(const ann_index *ix)
+{
+    return (pthread_rwlock_t *)(uintptr_t)&ix->gate;
+}
+
+/* options.c */
+/* Fills in the defaults; ANN_EINVAL for what is out of range. */
+ann_err options_resolve(const ann_options *given, ann_options *out);
+
+/* index.c */
+const struct kind *index_kind(ann_kind id);
+ann_err index_new(const ann_options *resolved, ann_index **out); /* without a state */
+ann_err index_pool(const ann_index *ix, struct pool **place, struct pool **out);
+/* The id table, made at first need after a file was mapped. */
+ann_err index_ids_ready(const ann_index *ix);
+
+/* query.c */
+struct query_params {
+    const struct kind *kind; /* who answers: the index's kind, or flat over the same vectors */
+    void *state;
+    size_t k, effort;
+    unsigned threads;
+    const ann_filter *filter;
+    ann_search_stats *stats;
+};
+ann_err query_params_read(const ann_index *ix, const ann_search_params *p,
+                          struct query_params *out);
+/* Fills in what depends on the index as it is now; under the gate. */
+ann_err query_make(const ann_index *ix, const struct query_params *p, ann_search_stats *stats,
+                   struct kind_query *q);
+/* The q->k best as keys [q->k]; s holds the prepared query.  Under the gate. */
+ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind_query *q,
+                  struct scratch *s, search_key *keys, size_t *found);
+/* Keys as ids [k] and dists [k] or NULL; what was not found is filled up.  Under the gate. */
+void query_deliver(const ann_index *ix, const search_key *keys, size_t found, size_t k,
+                   ann_id *ids, float *dists);
+/* A whole call: every query of the view into ids and dists (may be NULL) [view->n, k]. */
+ann_err query_all(const ann_index *ix, const ann_view *view, const struct query_params *p,
+                  ann_id *ids, float *dists);
+void query_add_stats(ann_search_stats *to, const ann_search_stats *from);
+ann_err scratch_borrow(const ann_index *ix, struct scratch **out);
+void scratch_return(const ann_index *ix, struct scratch *s);
+
+#endif

@@ -1,0 +1,211 @@
+/* options.c - the options of an index: defaults, bounds, and the spec string that names them.
+ *
+ * Place: front door.  One table says every key, so that what is parsed is what is printed. */
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ann/base/error.h"
+#include "ann/internal.h"
+
+enum field_type { FIELD_U32, FIELD_U64, FIELD_METRIC, FIELD_STORE };
+
+static const struct field {
+    const char *key;
+    enum field_type type;
+    size_t offset;
+    uint64_t min, max;
+} fields[] = {
+    {"metric", FIELD_METRIC, offsetof(ann_options, metric), 0, 0},
+    {"store", FIELD_STORE, offsetof(ann_options, store), 0, 0},
+    {"dim", FIELD_U32, offsetof(ann_options, dim), 1, ANN_DIM_MAX},
+    {"m", FIELD_U32, offsetof(ann_options, m), ANN_M_MIN, ANN_M_MAX},
+    {"ef_construction", FIELD_U32, offsetof(ann_options, ef_construction),
+     ANN_EF_CONSTRUCTION_MIN, ANN_EF_CONSTRUCTION_MAX},
+    {"seed", FIELD_U64, offsetof(ann_options, seed), 0, UINT64_MAX},
+    {"threads", FIELD_U32, offsetof(ann_options, threads), 1, 1024},
+    {"max_memory", FIELD_U64, offsetof(ann_options, max_memory), 0, UINT64_MAX},
+};
+
+#define FIELDS (sizeof fields / sizeof *fields)
+
+static const char *const kind_names[] = {"default", "flat", "hnsw"};
+
+static void *field_at(ann_options *o, const struct field *f)
+{
+    return (char *)o + f->offset;
+}
+
+/* The number of a name among names [n] (from 1), or 0. */
+static int name_index(const char *const *names, int n, const char *name, size_t len)
+{
+    for (int i = 1; i < n; i++)
+        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
+            return i;
+    return 0;
+}
+
+static int metric_of(const char *name, size_t len)
+{
+    for (int i = ANN_L2; i <= ANN_HAMMING; i++)
+        if (strlen(metric_name(i)) == len && memcmp(metric_name(i), name, len) == 0)
+            return i;
+    return 0;
+}
+
+static int store_of(const char *name, size_t len)
+{
+    for (int i = ANN_F32; i <= ANN_B1; i++)
+        if (strlen(dtype_name(i)) == len && memcmp(dtype_name(i), name, len) == 0)
+            return i;
+    return 0;
+}
+
+/* A decimal number within the field's bounds. */
+static ann_err parse_number(const struct field *f, const char *text, size_t len, uint64_t *out)
+{
+    char digits[24];
+    uint64_t value = 0;
+    bool ok = len > 0 && len < sizeof digits;
+    if (ok) {
+        memcpy(digits, text, len);
+        digits[len] = '\0';
+        ok = strspn(digits, "0123456789") == len;
+        for (size_t i = 0; i < len && ok; i++)
+            ok = !__builtin_mul_overflow(value, UINT64_C(10), &value) &&
+                 !__builtin_add_overflow(value, (uint64_t)(digits[i] - '0'), &value);
+    }
+    if (!ok)
+        return ANN_FAIL(ANN_EINVAL, "spec: %s=%.*s is not a number", f->key, (int)len, text);
+    if (value < f->min || value > f->max)
+        return ANN_FAIL(ANN_EINVAL, "spec: %s=%" PRIu64 " is not in %" PRIu64 "..%" PRIu64, f->key,
+                        value, f->min, f->max);
+    *out = value;
+    return ANN_OK;
+}
+
+static ann_err parse_field(ann_options *o, const char *item, size_t len)
+{
+    const char *equals = memchr(item, '=', len);
+    const size_t key_len = equals ? (size_t)(equals - item) : len;
+    const struct field *f = NULL;
+    for (size_t i = 0; i < FIELDS && !f; i++)
+        if (strlen(fields[i].key) == key_len && memcmp(fields[i].key, item, key_len) == 0)
+            f = &fields[i];
+    if (!f)
+        return ANN_FAIL(ANN_EINVAL, "spec: no such key: %.*s", (int)key_len, item);
+    if (!equals)
+        return ANN_FAIL(ANN_EINVAL, "spec: %s needs a value", f->key);
+    const char *value = equals + 1;
+    const size_t value_len = len - key_len - 1;
+    if (f->type == FIELD_U32 || f->type == FIELD_U64) {
+        uint64_t number;
+        const ann_err err = parse_number(f, value, value_len, &number);
+        if (err)
+            return err;
+        if (f->type == FIELD_U32)
+            *(uint32_t *)field_at(o, f) = (uint32_t)number;
+        else
+            *(uint64_t *)field_at(o, f) = number;
+        return ANN_OK;
+    }
+    const int n = f->type == FIELD_METRIC ? metric_of(value, value_len)
+                                          : store_of(value, value_len);
+    if (n == 0)
+        return ANN_FAIL(ANN_EINVAL, "spec: no such %s: %.*s", f->key, (int)value_len, value);
+    if (f->type == FIELD_METRIC)
+        o->metric = (ann_metric)n;
+    else
+        o->store = (ann_dtype)n;
+    return ANN_OK;
+}
+
+ann_err ann_options_parse(ann_options *o, const char *spec)
+{
+    if (!o || !spec)
+        return ANN_FAIL(ANN_EINVAL, "options or spec is NULL");
+    ann_options fresh = ANN_OPTIONS_INIT;
+    memcpy(&fresh, o, o->size < sizeof fresh ? o->size : sizeof fresh);
+    for (const char *item = spec; *item;) {
+        const size_t len = strcspn(item, ",");
+        const int kind = item == spec ? name_index(kind_names, 3, item, len) : 0;
+        if (kind) {
+            fresh.kind = (ann_kind)kind;
+        } else if (item == spec && !memchr(item, '=', len)) {
+            return ANN_FAIL(ANN_EINVAL, "spec: no such kind: %.*s (flat, hnsw)", (int)len, item);
+        } else {
+            const ann_err err = parse_field(&fresh, item, len);
+            if (err)
+                return err;
+        }
+        item += len;
+        item += *item == ',';
+    }
+    memcpy(o, &fresh, o->size < sizeof fresh ? o->size : sizeof fresh);
+    return ANN_OK;
+}
+
+static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t max)
+{
+    if (value >= min && value <= max)
+        return ANN_OK;
+    return ANN_FAIL(ANN_EINVAL, "%s is %" PRIu64 ": must be %" PRIu64 "..%" PRIu64, what, value, min,
+                    max);
+}
+
+ann_err options_resolve(const ann_options *given, ann_options *out)
+{
+    if (!given)
+        return ANN_FAIL(ANN_EINVAL, "options are NULL");
+    if (given->size < offsetof(ann_options, dim) + sizeof given->dim || given->size > 4096)
+        return ANN_FAIL(ANN_EINVAL, "options.size is %zu: use ANN_OPTIONS_INIT", given->size);
+    ann_options o = ANN_OPTIONS_INIT;
+    memcpy(&o, given, given->size < sizeof o ? given->size : sizeof o);
+    o.size = sizeof o;
+    if ((unsigned)o.kind > ANN_HNSW)
+        return ANN_FAIL(ANN_EINVAL, "no such kind: %d", (int)o.kind);
+    o.kind = o.kind ? o.kind : ANN_HNSW;
+    o.store = o.store ? o.store : ANN_F32;
+    o.metric = o.metric ? o.metric : o.store == ANN_B1 ? ANN_HAMMING : ANN_L2;
+    o.m = o.m ? o.m : ANN_M_DEFAULT;
+    o.ef_construction = o.ef_construction ? o.ef_construction : ANN_EF_CONSTRUCTION_DEFAULT;
+    o.threads = o.threads ? o.threads : pool_default_threads();
+    ann_err err = in_range("dim", o.dim, 1, ANN_DIM_MAX);
+    if (!err)
+        err = in_range("m", o.m, ANN_M_MIN, ANN_M_MAX);
+    if (!err)
+        err = in_range("ef_construction", o.ef_construction, ANN_EF_CONSTRUCTION_MIN,
+                       ANN_EF_CONSTRUCTION_MAX);
+    if (!err)
+        err = in_range("threads", o.threads, 1, 1024);
+    if (!err)
+        *out = o;
+    return err;
+}
+
+ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
+{
+    ann_options o;
+    if (!buf)
+        return ANN_FAIL(ANN_EINVAL, "buffer is NULL");
+    const ann_err err = options_resolve(given, &o);
+    if (err)
+        return err;
+    char text[256];
+    int n = snprintf(text, sizeof text, "%s,metric=%s,store=%s,dim=%" PRIu32, kind_names[o.kind],
+                     metric_name(o.metric), dtype_name(o.store), o.dim);
+    if (o.kind == ANN_HNSW)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",m=%" PRIu32 ",ef_construction=%" PRIu32,
+                      o.m, o.ef_construction);
+    n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32, o.seed,
+                  o.threads);
+    if (o.max_memory)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",max_memory=%" PRIu64, o.max_memory);
+    if ((size_t)n >= len)
+        return ANN_FAIL(ANN_EINVAL, "the spec needs %d bytes, the buffer has %zu", n + 1, len);
+    memcpy(buf, text, (size_t)n + 1);
+    return ANN_OK;
+}

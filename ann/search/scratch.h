@@ -1,0 +1,45 @@
+/* scratch.h - one thread's working memory for searches, so that a query allocates nothing.
+ *
+ * Place: search.  Invariant: between searches every visited bit is clear. */
+#ifndef KITH_SEARCH_SCRATCH_H
+#define KITH_SEARCH_SCRATCH_H
+
+#include <stdbool.h>
+
+#include "ann/base/memory.h"
+#include "ann/search/key.h"
+#include "ann/vectors/vectors.h"
+
+struct scratch {
+    struct buf visited;   /* bitmap of u64 words by slot */
+    struct buf dirty;     /* u32: words of visited that are not zero */
+    size_t dirty_count;
+    struct buf keys;      /* beam or top-k: search_key */
+    struct buf query;     /* a prepared query */
+    struct buf slots;     /* u32 [batch], padded */
+    struct buf dists;     /* f32 [batch] */
+    struct scratch *next; /* in the list of idle ones */
+};
+
+/* Room for a graph of `slots` nodes, `keys` keys and batches of `batch` neighbours. */
+ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slots, size_t keys,
+                        size_t batch);
+void scratch_free(struct scratch *s);
+
+/* Sets the bit of a slot; true if it was clear. */
+static inline bool scratch_visit(struct scratch *s, uint32_t slot)
+{
+    uint64_t *word = (uint64_t *)s->visited.data + (slot >> 6);
+    const uint64_t bit = UINT64_C(1) << (slot & 63);
+    const uint64_t old = *word;
+    if (old & bit)
+        return false;
+    if (old == 0)
+        ((uint32_t *)s->dirty.data)[s->dirty_count++] = slot >> 6;
+    *word = old | bit;
+    return true;
+}
+
+void scratch_unvisit(struct scratch *s);
+
+#endif

@@ -1,0 +1,378 @@
+/* vectors.c - storing, converting and checking vectors.  See vectors.h. */
+#include <config.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "ann/base/error.h"
+#include "ann/vectors/vectors.h"
+
+static const enum annk_type kernel_type[] = {
+    [ANN_F32] = ANNK_F32, [ANN_F16] = ANNK_F16, [ANN_BF16] = ANNK_BF16,
+    [ANN_I8] = ANNK_I8,   [ANN_U8] = ANNK_U8,   [ANN_B1] = ANNK_B1,
+};
+
+size_t dtype_row_bytes(ann_dtype t, size_t dim)
+{
+    switch (t) {
+    case ANN_F16:
+    case ANN_BF16: return 2 * dim;
+    case ANN_I8:
+    case ANN_U8: return dim;
+    case ANN_B1: return (dim + 7) / 8;
+    default: return 4 * dim;
+    }
+}
+
+const char *dtype_name(ann_dtype t)
+{
+    static const char *const names[] = {"default", "f32", "f16", "bf16", "i8", "u8", "b1"};
+    return (unsigned)t <= ANN_B1 ? names[t] : "unknown";
+}
+
+const char *metric_name(ann_metric m)
+{
+    static const char *const names[] = {"default", "l2", "ip", "cosine", "hamming"};
+    return (unsigned)m <= ANN_HAMMING ? names[m] : "unknown";
+}
+
+/* Under cosine float rows are normalised, so that the inner product serves. */
+static enum annk_metric kernel_metric(ann_metric metric, ann_dtype store)
+{
+    switch (metric) {
+    case ANN_IP: return ANNK_IP;
+    case ANN_COSINE: return dtype_is_float(store) ? ANNK_IP : ANNK_COS;
+    case ANN_HAMMING: return ANNK_HAMMING;
+    default: return ANNK_L2;
+    }
+}
+
+/* Rows of a cache line or more begin on one; short ones do not straddle two. */
+static size_t row_stride(size_t bytes)
+{
+    if (bytes > 32)
+        return (bytes + 63) / 64 * 64;
+    size_t stride = 4;
+    while (stride < bytes)
+        stride *= 2;
+    return stride;
+}
+
+ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint32_t dim)
+{
+    memset(v, 0, sizeof *v);
+    if (dim < 1 || dim > ANN_DIM_MAX)
+        return ANN_FAIL(ANN_EINVAL, "dim is %u: must be 1..%d", dim, ANN_DIM_MAX);
+    if ((unsigned)store > ANN_B1 || (unsigned)metric > ANN_HAMMING)
+        return ANN_FAIL(ANN_EINVAL, "no such store or metric: %d, %d", (int)store, (int)metric);
+    v->store = store ? store : ANN_F32;
+    v->metric = metric ? metric : v->store == ANN_B1 ? ANN_HAMMING : ANN_L2;
+    if ((v->store == ANN_B1) != (v->metric == ANN_HAMMING))
+        return ANN_FAIL(ANN_ENOTSUP, "metric %s over %s vectors", metric_name(v->metric),
+                        dtype_name(v->store));
+    v->ops = annk_select();
+    v->dim = dim;
+    v->row_bytes = dtype_row_bytes(v->store, dim);
+    v->stride = row_stride(v->row_bytes);
+    v->query_bytes = dtype_is_float(v->store) ? 4 * (size_t)dim : v->row_bytes;
+    const enum annk_metric km = kernel_metric(v->metric, v->store);
+    v->dist = v->ops->dist[km][kernel_type[v->store]];
+    v->many = v->ops->many[km][kernel_type[v->store]];
+    return ANN_OK;
+}
+
+void vectors_free(struct vectors *v)
+{
+    buf_free(&v->data);
+    buf_free(&v->live_map);
+    buf_free(&v->born);
+    buf_free(&v->free_list);
+}
+
+/* ---- slots ---- */
+
+ann_err vectors_reserve(struct vectors *v, uint32_t extra)
+{
+    const uint32_t fresh = extra > v->free ? extra - v->free : 0;
+    if (fresh > SLOTS_MAX - v->slots)
+        return ANN_FAIL(ANN_ELIMIT, "%u vectors and %u more: an index holds at most %u", v->slots,
+                        fresh, SLOTS_MAX);
+    const uint32_t slots = v->slots + fresh;
+    const bool reuse = v->free > 0 && extra > 0;
+    ann_err err = buf_reserve(&v->data, (size_t)slots * v->stride);
+    if (!err)
+        err = buf_reserve(&v->live_map, bitmap_bytes(slots));
+    if (!err && (reuse || v->born.bytes > 0))
+        err = buf_reserve(&v->born, (size_t)slots * sizeof(uint32_t));
+    return err;
+}
+
+uint32_t vectors_take_slot(struct vectors *v)
+{
+    if (v->free > 0) {
+        const uint32_t slot = ((const uint32_t *)v->free_list.data)[--v->free];
+        if (v->free == 0)
+            buf_free(&v->free_list);
+        if (v->born.bytes == 0)
+            (void)buf_resize(&v->born, (size_t)v->slots * sizeof(uint32_t)); /* reserved */
+        ((uint32_t *)v->born.data)[slot] = v->adds;
+        return slot;
+    }
+    const uint32_t slot = v->slots++;
+    (void)buf_resize(&v->data, (size_t)v->slots * v->stride); /* reserved: these cannot fail */
+    (void)buf_resize(&v->live_map, bitmap_bytes(v->slots));
+    if (v->born.bytes > 0) {
+        (void)buf_resize(&v->born, (size_t)v->slots * sizeof(uint32_t));
+        ((uint32_t *)v->born.data)[slot] = v->adds;
+    }
+    return slot;
+}
+
+void vectors_give_slot(struct vectors *v, uint32_t slot)
+{
+    if (buf_resize(&v->free_list, ((size_t)v->free + 1) * sizeof(uint32_t)))
+        return;
+    ((uint32_t *)v->free_list.data)[v->free++] = slot;
+}
+
+void vectors_set_live(struct vectors *v, uint32_t slot, bool live)
+{
+    uint64_t *word = (uint64_t *)v->live_map.data + (slot >> 6);
+    const uint64_t bit = UINT64_C(1) << (slot & 63);
+    if (live && !(*word & bit)) {
+        *word |= bit;
+        v->live++;
+    } else if (!live && (*word & bit)) {
+        *word &= ~bit;
+        v->live--;
+    }
+}
+
+void vectors_renumber(struct vectors *v, const uint32_t *new_slot, uint32_t kept)
+{
+    uint64_t *live = v->live_map.data;
+    for (uint32_t old = 0; old < v->slots; old++) {
+        const uint32_t now = new_slot[old];
+        if (now == SLOT_NONE || now == old)
+            continue;
+        memcpy((char *)v->data.data + (size_t)now * v->stride, vectors_row(v, old), v->stride);
+    }
+    memset(live, 0, v->live_map.bytes);
+    for (uint32_t s = 0; s < kept; s++)
+        live[s >> 6] |= UINT64_C(1) << (s & 63);
+    v->slots = v->live = kept;
+    v->free = 0;
+    (void)buf_resize(&v->data, (size_t)kept * v->stride); /* smaller: cannot fail */
+    (void)buf_resize(&v->live_map, bitmap_bytes(kept));
+    buf_free(&v->free_list);
+    buf_free(&v->born);
+    buf_shrink(&v->data);
+    buf_shrink(&v->live_map);
+}
+
+/* ---- conversion ---- */
+
+static const void *view_row(const ann_view *view, uint32_t dim, size_t i)
+{
+    const ann_dtype t = view->dtype ? view->dtype : ANN_F32;
+    const size_t each = t == ANN_B1 ? 1 : dtype_row_bytes(t, 1);
+    const size_t natural = t == ANN_B1 ? dtype_row_bytes(t, dim) : dim;
+    return (const char *)view->data + i * (view->stride ? view->stride : natural) * each;
+}
+
+/* n elements of a numeric type as floats. */
+static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, size_t n, float *out)
+{
+    switch (t) {
+    case ANN_F16: ops->f16_to_f32(row, out, n); break;
+    case ANN_BF16: ops->bf16_to_f32(row, out, n); break;
+    case ANN_I8:
+        for (size_t i = 0; i < n; i++)
+            out[i] = ((const int8_t *)row)[i];
+        break;
+    case ANN_U8:
+        for (size_t i = 0; i < n; i++)
+            out[i] = ((const uint8_t *)row)[i];
+        break;
+    case ANN_B1:
+        for (size_t i = 0; i < n; i++)
+            out[i] = (float)(((const uint8_t *)row)[i / 8] >> (i % 8) & 1);
+        break;
+    default: memcpy(out, row, n * sizeof *out); break;
+    }
+}
+
+/* To unit length, summed in double so that neither 1e-30 nor 1e30 leaves float's range. */
+static void normalise(float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    const double scale = sum > 0 ? 1.0 / sqrt(sum) : 0;
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(x[i] * scale);
+}
+
+void vectors_query(const struct vectors *v, const ann_view *view, size_t i, void *out)
+{
+    const void *row = view_row(view, v->dim, i);
+    if (!dtype_is_float(v->store)) {
+        memcpy(out, row, v->row_bytes);
+        return;
+    }
+    to_floats(v->ops, view->dtype, row, v->dim, out);
+    if (v->metric == ANN_COSINE)
+        normalise(out, v->dim);
+}
+
+void vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i, float *scratch)
+{
+    char *to = (char *)v->data.data + (size_t)slot * v->stride;
+    float *floats = v->store == ANN_F32 ? (float *)(void *)to : scratch;
+    if (!dtype_is_float(v->store)) {
+        vectors_query(v, view, i, to);
+        if (v->store == ANN_B1 && v->dim % 8) /* bits behind dim are nobody's: keep them zero */
+            to[v->row_bytes - 1] &= (char)((1 << v->dim % 8) - 1);
+        return;
+    }
+    vectors_query(v, view, i, floats);
+    if (v->store == ANN_F16)
+        v->ops->f32_to_f16(floats, (uint16_t *)(void *)to, v->dim);
+    else if (v->store == ANN_BF16)
+        v->ops->f32_to_bf16(floats, (uint16_t *)(void *)to, v->dim);
+}
+
+void vectors_row_query(const struct vectors *v, uint32_t slot, void *out)
+{
+    if (dtype_is_float(v->store))
+        to_floats(v->ops, v->store, vectors_row(v, slot), v->dim, out);
+    else
+        memcpy(out, vectors_row(v, slot), v->row_bytes);
+}
+
+void vectors_get(const struct vectors *v, uint32_t slot, float *out)
+{
+    to_floats(v->ops, v->store, vectors_row(v, slot), v->dim, out);
+}
+
+float vectors_norm2(const struct vectors *v, uint32_t slot)
+{
+    return v->ops->norm2_f32(vectors_row(v, slot), v->dim);
+}
+
+float vectors_distance(const struct vectors *v, float raw)
+{
+    if (v->metric != ANN_COSINE || !dtype_is_float(v->store))
+        return raw;
+    const float d = 1.0f + raw;
+    return d < 0 ? 0 : d;
+}
+
+float vectors_raw(const struct vectors *v, float distance)
+{
+    return v->metric == ANN_COSINE && dtype_is_float(v->store) ? distance - 1.0f : distance;
+}
+
+/* ---- checks ---- */
+
+/* The largest magnitude that the store keeps finite. */
+static float store_limit(ann_dtype store)
+{
+    return store == ANN_F16 ? 65519.996f : store == ANN_BF16 ? 0x1.feffp127f : INFINITY;
+}
+
+static ann_err check_floats(const struct vectors *v, const float *x, const char *what, size_t row)
+{
+    const size_t bad = v->ops->find_nonfinite_f32(x, v->dim);
+    if (bad < v->dim)
+        return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %s", what, row, bad,
+                        isnan(x[bad]) ? "NaN" : "infinite");
+    if (v->metric == ANN_COSINE) {
+        size_t i = 0;
+        while (i < v->dim && x[i] == 0)
+            i++;
+        if (i == v->dim)
+            return ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine", what,
+                            row);
+        return ANN_OK;
+    }
+    const float limit = store_limit(v->store);
+    if (limit < INFINITY)
+        for (size_t i = 0; i < v->dim; i++)
+            if (fabsf(x[i]) > limit)
+                return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what, row,
+                                i, (double)x[i], dtype_name(v->store));
+    return ANN_OK;
+}
+
+static ann_err check_integers(const struct vectors *v, const ann_view *view, const char *what)
+{
+    if (view->dtype != v->store)
+        return ANN_FAIL(ANN_EINVAL, "%s of type %s, but the index stores %s", what,
+                        dtype_name(view->dtype ? view->dtype : ANN_F32), dtype_name(v->store));
+    if (v->metric != ANN_COSINE)
+        return ANN_OK;
+    for (size_t r = 0; r < view->n; r++) {
+        const char *row = view_row(view, v->dim, r);
+        size_t i = 0;
+        while (i < v->dim && row[i] == 0)
+            i++;
+        if (i == v->dim)
+            return ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine", what,
+                            r);
+    }
+    return ANN_OK;
+}
+
+ann_err vectors_check(const struct vectors *v, const ann_view *view, const char *what)
+{
+    if (view->n > 0 && !view->data)
+        return ANN_FAIL(ANN_EINVAL, "%s data is NULL", what);
+    if ((unsigned)view->dtype > ANN_B1)
+        return ANN_FAIL(ANN_EINVAL, "no such dtype: %d", (int)view->dtype);
+    const size_t least = view->dtype == ANN_B1 ? dtype_row_bytes(ANN_B1, v->dim) : v->dim;
+    if (view->stride > 0 && view->stride < least)
+        return ANN_FAIL(ANN_EDIM, "%s stride is %zu, index dimension %u", what, view->stride, v->dim);
+    if (!dtype_is_float(v->store))
+        return check_integers(v, view, what);
+    const ann_dtype t = view->dtype ? view->dtype : ANN_F32;
+    if (t == ANN_B1)
+        return ANN_FAIL(ANN_EINVAL, "%s of type b1, but the index stores %s", what,
+                        dtype_name(v->store));
+    float *copy = NULL;
+    if (t != ANN_F32 && !(copy = mem_alloc(v->dim * sizeof *copy)))
+        return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", v->dim * sizeof *copy);
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < view->n && !err; i++) {
+        const float *x = view_row(view, v->dim, i);
+        if (copy)
+            to_floats(v->ops, t, x, v->dim, copy);
+        err = check_floats(v, copy ? copy : x, what, i);
+    }
+    mem_free(copy);
+    return err;
+}
+
+ann_err vectors_verify(const struct vectors *v)
+{
+    if (!dtype_is_float(v->store))
+        return ANN_OK;
+    float *x = mem_alloc(v->dim * sizeof *x);
+    if (!x)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", v->dim * sizeof *x);
+    /* A unit vector rounded to the store; bf16 keeps 8 bits of mantissa. */
+    const double slack = v->store == ANN_F32 ? 1e-4 : v->store == ANN_F16 ? 1e-2 : 3e-2;
+    ann_err err = ANN_OK;
+    for (uint32_t s = 0; s < v->slots && !err; s++) {
+        if (!vectors_is_live(v, s))
+            continue;
+        vectors_get(v, s, x);
+        const size_t bad = v->ops->find_nonfinite_f32(x, v->dim);
+        if (bad < v->dim)
+            err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u: element %zu is not finite", s, bad);
+        else if (v->metric == ANN_COSINE && fabs(v->ops->norm2_f32(x, v->dim) - 1.0) > slack)
+            err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u is not of unit norm", s);
+    }
+    mem_free(x);
+    return err;
+}
