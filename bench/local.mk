@@ -1,7 +1,27 @@
-# annbench: recall and latency against exact search. It lies in bench/annbench of the build folder.
-# Once main() is there, make this bin_PROGRAMS:
-EXTRA_PROGRAMS += bench/annbench
-bench_annbench_SOURCES =
-bench_annbench_LDADD = libkith-ann.la libkith-io.la $(HDF5_LIB) libkith-kernels.la \
-	libkith-base.la $(ZLIB_LIBS)
-bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) $(ZLIB_CFLAGS)
+# annbench: recall and latency against exact search and against peers. It lies in bench/annbench
+# of the build folder.
+bin_PROGRAMS += bench/annbench
+bench_sources = \
+	bench/command.c bench/command.h \
+	bench/dataset.c bench/dataset.h \
+	bench/display.c bench/display.h \
+	bench/files.c bench/files.h \
+	bench/jsonlines.c \
+	bench/known.c \
+	bench/metrics.c bench/metrics.h \
+	bench/outcome.c bench/outcome.h \
+	bench/peers.c bench/peers.h \
+	bench/process.c bench/process.h \
+	bench/report.c \
+	bench/runner.c bench/runner.h \
+	bench/subject.c \
+	bench/svg.c bench/svg.h \
+	bench/synthetic.c \
+	bench/term.c \
+	bench/truth.c bench/truth.h
+bench_annbench_SOURCES = bench/annbench.c $(bench_sources)
+bench_annbench_LDADD = libkith-ann.la libkith-io.la $(HDF5_LIB) libkith-base.la
+bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) -DPKGDATADIR='"$(pkgdatadir)"' \
+	-DPEERS_SOURCE='"$(abs_top_srcdir)/bench/peers.py"'
+
+dist_pkgdata_DATA = bench/peers.py

@@ -1,0 +1,31 @@
+/* command.h - what the command line asks annbench to do.
+ *
+ * Place: bench; for annbench.c alone. */
+#ifndef KITH_BENCH_COMMAND_H
+#define KITH_BENCH_COMMAND_H
+
+#include "bench/runner.h"
+
+#define COMMAND_LIST_MAX 16
+
+enum command_verb { COMMAND_SUITE, COMMAND_RUN, COMMAND_PEERS, COMMAND_DATA };
+
+struct command {
+    enum command_verb verb;
+    const char *data[COMMAND_LIST_MAX]; /* data sets, or names for `annbench data` */
+    size_t ndata;
+    const char *specs[COMMAND_LIST_MAX];
+    size_t nspecs;
+    struct run_settings run;
+    ann_metric metric; /* 0: as the data say */
+    const char *json, *report;
+    bool flat;         /* peers: exact search */
+};
+
+enum { EXIT_USAGE = 2, EXIT_UNAVAILABLE = 6, EXIT_INTERRUPTED = 130 };
+
+/* Fills *c with every default in place.  -1: go on; else the status to exit with (help and version
+ * were printed, or a complaint). */
+int command_parse(int argc, char **argv, struct command *c);
+
+#endif

@@ -1,0 +1,76 @@
+/* jsonlines.c - outcomes as JSON Lines.
+ *
+ * Place: bench.  The keys are those that docs/benchmarking.md lists; a value that was not measured
+ * is null. */
+#include <config.h>
+
+#include "ann/io/json.h"
+#include "bench/outcome.h"
+
+static void put_head(struct js_out *o, const struct outcome *r)
+{
+    js_open(o, NULL, '{');
+    js_put_string(o, "dataset", r->dataset);
+    js_put_u64(o, "n", r->n);
+    js_put_u64(o, "dim", r->dim);
+    js_put_string(o, "metric", dataset_metric_name(r->metric));
+    js_put_u64(o, "k", r->k);
+    js_put_string(o, "index", r->index);
+    js_put_string(o, "spec", r->spec);
+    js_put_u64(o, "threads", r->threads);
+    js_put_bool(o, "batch", r->batch);
+}
+
+static void put_bytes(struct js_out *o, const char *key, double bytes)
+{
+    if (bytes >= 0)
+        js_put_u64(o, key, (uint64_t)bytes);
+    else
+        js_put_null(o, key);
+}
+
+static ann_err put_point(struct js_out *o, const struct outcome *r,
+                         const struct outcome_point *p, FILE *f)
+{
+    put_head(o, r);
+    js_put_u64(o, "effort", p->effort);
+    js_put_double(o, "recall", p->recall);
+    js_put_double(o, "qps", p->qps);
+    js_put_double(o, "mean_us", p->mean_us);
+    js_put_double(o, "p50_us", p->p50_us);
+    js_put_double(o, "p95_us", p->p95_us);
+    js_put_double(o, "p99_us", p->p99_us);
+    js_put_double(o, "p999_us", p->p999_us);
+    js_put_double(o, "qps_single", p->qps_single);
+    js_put_double(o, "qps_batch", p->qps_batch);
+    js_put_double(o, "distances", p->distances);
+    js_put_double(o, "hops", p->hops);
+    js_put_double(o, "build_s", r->build_s);
+    js_put_double(o, "build_cpu_s", r->build_cpu_s);
+    put_bytes(o, "memory_bytes", r->memory_bytes);
+    put_bytes(o, "file_bytes", r->file_bytes);
+    put_bytes(o, "peak_rss_bytes", r->peak_rss_bytes);
+    js_shut(o, '}');
+    return js_line(o, f);
+}
+
+ann_err outcome_write_json(const struct outcomes *all, FILE *f)
+{
+    struct js_out o = JS_OUT_INIT;
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < all->count && !err; i++) {
+        const struct outcome *r = &all->items[i];
+        for (size_t j = 0; j < r->npoints && !err; j++)
+            err = put_point(&o, r, &r->points[j], f);
+        for (size_t j = 0; j < r->ntargets && !err; j++) {
+            put_head(&o, r);
+            js_put_double(&o, "at_recall", r->targets[j]);
+            js_put_double(&o, "qps", r->at[j].qps);
+            js_put_bool(&o, "at_least", r->at[j].at_least);
+            js_shut(&o, '}');
+            err = js_line(&o, f);
+        }
+    }
+    js_out_free(&o);
+    return err;
+}

@@ -1,0 +1,71 @@
+/* outcome.h - what was measured, as the reports show it.
+ *
+ * Place: bench, a leaf.  NAN stands for "not measured". */
+#ifndef KITH_BENCH_OUTCOME_H
+#define KITH_BENCH_OUTCOME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bench/dataset.h"
+#include "bench/metrics.h"
+
+#define OUTCOME_SPEC_MAX 256
+#define OUTCOME_POINTS_MAX 32
+#define OUTCOME_TARGETS_MAX 8
+
+/* One effort. */
+struct outcome_point {
+    size_t effort; /* 0: the index has none */
+    double recall;
+    double qps;                /* the figure that counts; the others say where it comes from */
+    double qps_single, qps_batch;
+    double mean_us, p50_us, p95_us, p99_us, p999_us;
+    double distances, hops;    /* a query */
+};
+
+/* One index on one data set. */
+struct outcome {
+    char dataset[DATASET_NAME_MAX], index[32], spec[OUTCOME_SPEC_MAX];
+    size_t n, nq, dim, k;
+    ann_metric metric;
+    unsigned threads, rounds;
+    bool batch;         /* qps counts batches */
+    double build_s, build_cpu_s;
+    double memory_bytes, file_bytes, peak_rss_bytes;
+    struct outcome_point points[OUTCOME_POINTS_MAX];
+    size_t npoints;
+    double targets[OUTCOME_TARGETS_MAX];
+    struct metrics_at at[OUTCOME_TARGETS_MAX];
+    size_t ntargets;
+};
+
+/* Fills at[] from points[]. */
+void outcome_interpolate(struct outcome *o);
+
+/* A growing list of outcomes, of one call of the program. */
+struct outcomes {
+    struct outcome *items;
+    size_t count, capacity;
+};
+
+/* A new outcome at the end, all zero; NULL: out of memory. */
+struct outcome *outcomes_add(struct outcomes *all);
+void outcomes_free(struct outcomes *all);
+
+/* jsonlines.c: one object a line for each point and each asked recall. */
+ann_err outcome_write_json(const struct outcomes *all, FILE *f);
+
+/* term.c: a table and a small plot. */
+void outcome_print(const struct outcomes *all, FILE *f, unsigned columns, bool color);
+
+/* report.c: one HTML page. */
+ann_err outcome_write_html(const struct outcomes *all, const char *command, FILE *f);
+
+/* Whether item i is the first of its data set, and the first behind that set. */
+bool outcomes_starts_group(const struct outcomes *all, size_t i);
+size_t outcomes_group_end(const struct outcomes *all, size_t i);
+
+#endif

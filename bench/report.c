@@ -1,0 +1,298 @@
+/* report.c - outcomes as one HTML page that needs nothing else: no script, font or picture.
+ *
+ * Place: bench.  Light and dark follow the reader's setting; on a narrow screen plots and tables
+ * stand below one another and tables scroll by themselves. */
+#include <config.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ann/base/error.h"
+#include "bench/display.h"
+#include "bench/outcome.h"
+#include "bench/svg.h"
+
+static const char style[] =
+    ":root{color-scheme:light dark;--bg:#fff;--fg:#1d2430;--dim:#5b6675;--grid:#e3e7ec;"
+    "--card:#f6f8fa;--s0:#0067b1;--s1:#d04a00;--s2:#00835c;--s3:#a8478a;--s4:#2f8fc4;"
+    "--s5:#9a7400;--s6:#6b52c8;--s7:#667}\n"
+    "@media(prefers-color-scheme:dark){:root{--bg:#12161c;--fg:#e4e8ee;--dim:#9aa5b4;"
+    "--grid:#2a313b;--card:#1a2028;--s0:#5aaef0;--s1:#ff9152;--s2:#3fc79b;--s3:#e08cc4;"
+    "--s4:#8ccdf2;--s5:#e0b740;--s6:#a797f5;--s7:#aab}}\n"
+    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);"
+    "font:16px/1.5 system-ui,sans-serif}main{max-width:1160px;margin:0 auto;padding:1.2rem}\n"
+    "h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.25rem;margin:2.2rem 0 .2rem}"
+    "h3{font-size:1rem;margin:0 0 .4rem}p{margin:.2rem 0 .8rem}.dim{color:var(--dim)}"
+    "code{font-size:.9em;overflow-wrap:anywhere}\n"
+    ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));"
+    "gap:1rem;margin:1rem 0}figure{margin:0;padding:.9rem;background:var(--card);"
+    "border-radius:10px}svg{display:block;width:100%;height:auto}\n"
+    "svg text{font:15px system-ui,sans-serif}.label{fill:var(--dim)}.axis{fill:none;"
+    "stroke:var(--dim)}.grid{stroke:var(--grid)}.line{fill:none;stroke-width:2.5}"
+    ".dashed{stroke-dasharray:6 5}\n"
+    ".scroll{overflow-x:auto}table{border-collapse:collapse;white-space:nowrap;"
+    "font-variant-numeric:tabular-nums;font-size:.92rem}th,td{padding:.3rem .7rem;"
+    "text-align:right;border-bottom:1px solid var(--grid)}th{color:var(--dim);"
+    "font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left;"
+    "padding-left:0}summary{cursor:pointer;margin:.6rem 0}.spec{font-size:.85rem}\n"
+    ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin:.6rem 0 0}.key i{display:inline-block;"
+    "width:.8em;height:.8em;border-radius:50%;margin-right:.4em}\n";
+
+static void put_colors(FILE *f)
+{
+    for (int i = 0; i < SVG_COLORS; i++)
+        fprintf(f, ".line.s%d{stroke:var(--s%d)}.dot.s%d,.bar.s%d{fill:var(--s%d)}"
+                "i.s%d{background:var(--s%d)}\n", i, i, i, i, i, i, i);
+}
+
+/* "model name" of the first processor; "" if the system does not say. */
+static void processor(char *out, size_t len)
+{
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    *out = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) || !colon)
+            continue;
+        snprintf(out, len, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+        break;
+    }
+    if (f)
+        fclose(f);
+}
+
+static void put_head(FILE *f, const char *command)
+{
+    char cpu[128], date[32];
+    const time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &utc);
+    processor(cpu, sizeof cpu);
+    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n"
+          "<title>annbench</title>\n<style>\n", f);
+    fputs(style, f);
+    put_colors(f);
+    fputs("</style>\n</head>\n<body>\n<main>\n<h1>annbench</h1>\n<p class=\"dim\">kith ", f);
+    svg_text(f, ann_version());
+    fputs(", kernels ", f);
+    svg_text(f, ann_isa());
+    fprintf(f, " · %s", date);
+    if (*cpu) {
+        fputs(" · ", f);
+        svg_text(f, cpu);
+    }
+    fprintf(f, " · %ld processors<br/>\n<code>", sysconf(_SC_NPROCESSORS_ONLN));
+    svg_text(f, command);
+    fputs("</code></p>\n", f);
+}
+
+static void put_cell(FILE *f, const char *text)
+{
+    fputs("<td>", f);
+    svg_text(f, text);
+    fputs("</td>", f);
+}
+
+static void put_name(FILE *f, const struct outcome *r, size_t color)
+{
+    fprintf(f, "<td><span class=\"key\"><span><i class=\"s%zu\"></i>", color % SVG_COLORS);
+    svg_text(f, r->index);
+    fputs("</span></span></td>", f);
+}
+
+static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char b[DISPLAY_MAX];
+    const struct outcome *first = &all->items[from];
+    fputs("<div class=\"scroll\"><table>\n<tr><th>index</th>", f);
+    for (size_t t = 0; t < first->ntargets; t++)
+        fprintf(f, "<th>queries/s<br/>at recall %g</th>", first->targets[t]);
+    fputs("<th>build</th><th>CPU time</th><th>memory</th><th>file</th><th>peak of<br/>process"
+          "</th></tr>\n", f);
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        fputs("<tr>", f);
+        put_name(f, r, i - from);
+        for (size_t t = 0; t < r->ntargets; t++)
+            put_cell(f, display_at(b, r->at[t]));
+        put_cell(f, display_seconds(b, r->build_s));
+        put_cell(f, display_seconds(b, r->build_cpu_s));
+        put_cell(f, display_bytes(b, r->memory_bytes));
+        put_cell(f, display_bytes(b, r->file_bytes));
+        put_cell(f, display_bytes(b, r->peak_rss_bytes));
+        fputs("</tr>\n", f);
+    }
+    fputs("</table></div>\n", f);
+}
+
+static void put_point(FILE *f, const struct outcome *r, const struct outcome_point *p,
+                      size_t color)
+{
+    char b[DISPLAY_MAX];
+    fputs("<tr>", f);
+    put_name(f, r, color);
+    put_cell(f, p->effort ? display_count(b, (double)p->effort) : "-");
+    snprintf(b, sizeof b, "%.4f", p->recall);
+    put_cell(f, b);
+    const double rates[] = { p->qps, p->qps_single, p->qps_batch, p->mean_us, p->p50_us,
+                             p->p95_us, p->p99_us, p->p999_us };
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        put_cell(f, display_rate(b, rates[i]));
+    put_cell(f, display_count(b, p->distances));
+    put_cell(f, display_count(b, p->hops));
+    fputs("</tr>\n", f);
+}
+
+static void put_sweep(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    fputs("<details open=\"open\"><summary>Every point of the sweep</summary>\n"
+          "<div class=\"scroll\"><table>\n<tr><th>index</th><th>effort</th><th>recall</th>"
+          "<th>queries/s</th><th>one at<br/>a time</th><th>in<br/>batches</th><th>mean µs</th>"
+          "<th>p50</th><th>p95</th><th>p99</th><th>p99.9</th><th>distances</th><th>hops</th></tr>\n",
+          f);
+    for (size_t i = from; i < to; i++)
+        for (size_t j = 0; j < all->items[i].npoints; j++)
+            put_point(f, &all->items[i], &all->items[i].points[j], i - from);
+    fputs("</table></div></details>\n<div class=\"spec dim\">", f);
+    for (size_t i = from; i < to; i++) {
+        fputs("<div>", f);
+        svg_text(f, all->items[i].index);
+        fputs(": <code>", f);
+        svg_text(f, all->items[i].spec);
+        fputs("</code></div>\n", f);
+    }
+    fputs("</div>\n", f);
+}
+
+#define NOTE_MAX 512
+
+/* What the plots draw. */
+struct figure {
+    struct svg_series series[2 * SVG_COLORS];
+    struct svg_point points[2 * SVG_COLORS][OUTCOME_POINTS_MAX];
+    char notes[SVG_COLORS][OUTCOME_POINTS_MAX][NOTE_MAX];
+    size_t count;
+};
+
+static double left_edge(const struct outcomes *all, size_t from, size_t to)
+{
+    double left = 1;
+    for (size_t i = from; i < to; i++)
+        for (size_t j = 0; j < all->items[i].npoints; j++)
+            left = fmin(left, all->items[i].points[j].recall);
+    return fmax(0, fmin(0.9, floor(left * 20) / 20));
+}
+
+/* which: 0 queries a second, 1 median latency, 2 the 99th percentile. */
+static void add_series(struct figure *g, const struct outcome *r, size_t color, int which)
+{
+    char q[DISPLAY_MAX], p50[DISPLAY_MAX], p99[DISPLAY_MAX];
+    struct svg_series *s = &g->series[g->count];
+    *s = (struct svg_series){ g->points[g->count], r->npoints, (unsigned)color, which == 2 };
+    for (size_t j = 0; j < r->npoints; j++) {
+        const struct outcome_point *p = &r->points[j];
+        snprintf(g->notes[color][j], sizeof g->notes[color][j],
+                 "%.32s, effort %zu: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs",
+                 r->index, p->effort, p->recall, display_rate(q, p->qps),
+                 display_rate(p50, p->p50_us), display_rate(p99, p->p99_us));
+        g->points[g->count][j] =
+            (struct svg_point){ p->recall, which == 0   ? p->qps
+                                           : which == 1 ? p->p50_us
+                                                        : p->p99_us,
+                                g->notes[color][j] };
+    }
+    g->count++;
+}
+
+static void put_lines(FILE *f, const struct outcomes *all, size_t from, size_t to, bool latency)
+{
+    static struct figure g; /* too large for the stack; one page at a time is written */
+    g.count = 0;
+    for (size_t i = from; i < to && i - from < SVG_COLORS; i++) {
+        add_series(&g, &all->items[i], i - from, latency ? 1 : 0);
+        if (latency)
+            add_series(&g, &all->items[i], i - from, 2);
+    }
+    const struct svg_axes axes = { latency ? "Latency against recall"
+                                           : "Queries a second against recall",
+                                   "recall", latency ? "µs (log)" : "queries/s (log)",
+                                   left_edge(all, from, to), 1 };
+    fprintf(f, "<figure><h3>%s</h3>\n",
+            latency ? "Latency: median (solid) and 99th percentile (dashed); lower is better"
+                    : "Queries a second against recall; up and right is better");
+    svg_lines(f, &axes, g.series, g.count);
+    fputs("</figure>\n", f);
+}
+
+static void put_bars(FILE *f, const struct outcomes *all, size_t from, size_t to, bool memory)
+{
+    struct svg_bar bars[SVG_COLORS];
+    char values[SVG_COLORS][DISPLAY_MAX];
+    size_t count = 0;
+    for (size_t i = from; i < to && count < SVG_COLORS; i++, count++) {
+        const struct outcome *r = &all->items[i];
+        const double v = memory ? r->memory_bytes : r->build_s;
+        if (memory)
+            display_bytes(values[count], v);
+        else
+            display_seconds(values[count], v);
+        bars[count] = (struct svg_bar){ r->index, values[count], v, (unsigned)count };
+    }
+    const char *title = memory ? "Memory" : "Build time";
+    fprintf(f, "<figure><h3>%s; less is better</h3>\n", title);
+    svg_bars(f, title, bars, count);
+    fputs("</figure>\n", f);
+}
+
+static bool has_latency(const struct outcomes *all, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        for (size_t j = 0; j < all->items[i].npoints; j++)
+            if (all->items[i].points[j].p50_us > 0)
+                return true;
+    return false;
+}
+
+static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char n[DISPLAY_MAX], nq[DISPLAY_MAX];
+    const struct outcome *r = &all->items[from];
+    fputs("<section>\n<h2>", f);
+    svg_text(f, r->dataset);
+    fprintf(f, "</h2>\n<p class=\"dim\">%s vectors of %zu dimensions, %s, %s queries, k = %zu, "
+            "%u thread%s%s, medians of %u round%s</p>\n", display_count(n, (double)r->n), r->dim,
+            dataset_metric_name(r->metric), display_count(nq, (double)r->nq), r->k, r->threads,
+            r->threads == 1 ? "" : "s", r->batch ? ", in batches" : "", r->rounds,
+            r->rounds == 1 ? "" : "s");
+    put_summary(f, all, from, to);
+    fputs("<div class=\"plots\">\n", f);
+    put_lines(f, all, from, to, false);
+    if (has_latency(all, from, to))
+        put_lines(f, all, from, to, true);
+    put_bars(f, all, from, to, false);
+    put_bars(f, all, from, to, true);
+    fputs("</div>\n", f);
+    put_sweep(f, all, from, to);
+    fputs("</section>\n", f);
+}
+
+ann_err outcome_write_html(const struct outcomes *all, const char *command, FILE *f)
+{
+    put_head(f, command);
+    for (size_t i = 0; i < all->count;) {
+        const size_t end = outcomes_group_end(all, i);
+        put_group(f, all, i, end);
+        i = end;
+    }
+    fputs("<p class=\"dim\">Recall is the share of the true k nearest found, by distance, each id "
+          "once. Queries/s at a recall are interpolated on the best points (logarithm of queries/s "
+          "over recall); &gt;= means that the slowest point was above that recall already."
+          "</p>\n</main>\n</body>\n</html>\n", f);
+    return ferror(f) ? ANN_FAIL(ANN_EIO, "the report cannot be written") : ANN_OK;
+}

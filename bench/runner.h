@@ -1,0 +1,75 @@
+/* runner.h - sweeps the effort of one or more indexes over the same queries, in turns.
+ *
+ * Place: bench.  An index takes part as a struct contestant: kith's own (subject.c) and those of
+ * other libraries (peers.c) are measured by the same loop, with the same clock and recall. */
+#ifndef KITH_BENCH_RUNNER_H
+#define KITH_BENCH_RUNNER_H
+
+#include <signal.h>
+
+#include "ann/io/progress.h"
+#include "bench/outcome.h"
+
+#define RUNNER_ROUNDS_MAX 99
+
+struct run_settings {
+    size_t k;
+    unsigned threads;       /* of build and batches */
+    unsigned rounds;        /* medians are taken over them */
+    int pin;                /* the processor of the query thread; -1: any */
+    bool single, batch;     /* what to time */
+    bool batch_counts;      /* qps is that of batches */
+    double targets[OUTCOME_TARGETS_MAX];
+    size_t ntargets;
+    size_t efforts[OUTCOME_POINTS_MAX]; /* 0 of them: a ladder from k on */
+    size_t nefforts;
+    double epsilon;         /* see metrics_limits */
+    bool file;              /* measure file_bytes */
+    bool quiet;
+    struct progress *progress;
+};
+
+/* What one timed pass found; NAN where it was not asked for. */
+struct timing {
+    double single_s, batch_s; /* seconds a query */
+    double mean_us, p50_us, p95_us, p99_us, p999_us;
+};
+
+struct contestant {
+    struct outcome result;
+    bool has_effort;
+    bool best_counts; /* qps is the better of single and batch */
+    /* Results of all queries: ids [nq, k]; *p gets distances and hops where they are known. */
+    ann_err (*search)(struct contestant *c, size_t effort, ann_id *ids, struct outcome_point *p);
+    /* One warm-up and one measurement. */
+    ann_err (*time)(struct contestant *c, size_t effort, struct timing *t);
+    const struct dataset *data;
+    const struct run_settings *settings;
+    void *impl;
+};
+
+/* Set by SIGINT and SIGTERM. */
+extern volatile sig_atomic_t runner_stop;
+
+/* ANN_ECANCELED once runner_stop is set. */
+ann_err runner_check_stop(void);
+
+/* Names, sizes and targets of c->result, its figures not measured yet. */
+void runner_init(struct contestant *c, const struct dataset *d, const struct run_settings *s);
+
+/* Fills each result's points and at[]. */
+ann_err runner_sweep(struct contestant *const *all, size_t count, const struct dataset *d,
+                     const struct run_settings *s);
+
+/* Seconds of a clock. */
+double runner_clock(int clock);
+
+#define RUNNER_PASS_S 0.2 /* a timed pass repeats the queries until it took this long */
+#define RUNNER_SLOW_S 1.0 /* and takes fewer of them if one round took longer than this */
+
+/* subject.c: an index of kith.  Builds it and measures time and memory. */
+ann_err subject_open(struct contestant *c, const char *spec, const struct dataset *d,
+                     const struct run_settings *s);
+void subject_close(struct contestant *c);
+
+#endif
