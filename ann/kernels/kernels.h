@@ -18,8 +18,8 @@
  *      L2:  |got - exact| <= u * exact              + dim * 2^-148
  *      IP:  |got - exact| <= u * sum |a_i * b_i|    + dim * 2^-148
  *      COS: |got - exact| <= 4 * u
- *  Results beyond FLT_MAX are infinite.  No kernel returns NaN for finite
- *  inputs: an inner product whose partial sums overflow is +INFINITY (far).
+ *  Sums beyond FLT_MAX are infinite.  No kernel returns NaN for finite inputs:
+ *  an inner product with partial sums of both infinities is +INFINITY (far).
  *  COS stays within its bound for any magnitude (it falls back to double where
  *  a squared norm leaves float's range), is 1 when either vector is zero, and
  *  lies in [0, 2].  Float results may differ between tables within the bound;
@@ -123,7 +123,7 @@ const struct annk_ops *annk_by_name(const char *name);
 
 extern const struct annk_ops annk_scalar; /* plain C, always there */
 extern const struct annk_ops annk_avx2;   /* AVX2 + FMA + F16C */
-extern const struct annk_ops annk_avx512; /* AVX-512 F, BW, DQ, VL, VNNI */
+extern const struct annk_ops annk_avx512; /* AVX-512 as in Ice Lake and Zen 4 */
 extern const struct annk_ops annk_neon;   /* AArch64 Advanced SIMD */
 
 #endif
