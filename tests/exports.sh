@@ -10,7 +10,8 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"${NM:-nm}" -D --defined-only "$lib" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
+# shellcheck disable=SC2086 # NM carries an option
+${NM:-nm} -D --defined-only "$lib" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
     sort -u >"$work/exported"
 # A declaration begins with ANN_API at the left margin; its function is the first ann_name( .
 tr '\n' ' ' <"$top_srcdir/ann/ann.h" | grep -oE 'ANN_API (ANN_CHECKED )?[^;(]*ann_[a-z0-9_]+\(' |
