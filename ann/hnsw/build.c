@@ -1,7 +1,7 @@
 /* build.c - adding nodes, in batches against a frozen graph.
  *
  * Idea: ParlayANN (Manohar et al., PPoPP 2024).  All nodes of a batch search the graph as it was
- * before the batch and look at each other, in parallel; then the links back to them are grouped by
+ * before the batch and at those before them in the batch, in parallel; then the links back to them are grouped by
  * the row they go to and each row is worked out by one thread.  Nothing depends on which thread
  * does what, so the same input gives the same graph for any number of threads.
  *
@@ -17,9 +17,9 @@
 #include "ann/hnsw/hnsw.h"
 #include "ann/search/scan.h"
 
-#define BATCH_MAX 1024   /* nodes; smaller for very wide rows */
+#define BATCH_MAX 256    /* nodes; smaller for very wide rows */
 #define BATCH_SHARE 24   /* a batch is at most 1/24 of the graph */
-#define BATCH_PLACES 32768 /* of level-0 rows */
+#define BATCH_PLACES 8192 /* of level-0 rows */
 #define STAGE_ROWS 1024  /* rows worked out before they are put in place */
 
 /* A link back: from a row that exists to a node of the batch. */
@@ -58,15 +58,16 @@ static size_t back_width(const struct hnsw *h)
     return h->m;
 }
 
-/* Enters the other nodes of the batch that are on this level into the beam. */
-static void look_at_batch(const struct build *b, const void *query, uint32_t self, uint32_t level,
+/* Enters the nodes of the batch before node `self` that are on this level into the beam: what it
+ * would have found had they been added one by one. */
+static void look_at_batch(const struct build *b, const void *query, size_t self, uint32_t level,
                           struct beam *beam, struct hnsw_worker *w)
 {
     const struct vectors *v = b->h->vec;
-    for (size_t at = 0; at < b->n;) {
+    for (size_t at = 0; at < self;) {
         size_t n = 0;
-        for (; at < b->n && n < SCAN_BATCH; at++)
-            if (b->slots[at] != self && hnsw_level(b->h, b->slots[at]) >= level)
+        for (; at < self && n < SCAN_BATCH; at++)
+            if (hnsw_level(b->h, b->slots[at]) >= level)
                 ((uint32_t *)w->scratch.slots.data)[n++] = b->slots[at];
         const uint32_t *slots = w->scratch.slots.data;
         float *dists = w->scratch.dists.data;
@@ -119,7 +120,7 @@ static void find_neighbours(void *arg, size_t i, unsigned worker)
             scratch_unvisit(&w->scratch);
             start = beam.keys[0] & ~KEY_FLAG;
         }
-        look_at_batch(b, query, slot, level, &beam, w);
+        look_at_batch(b, query, i, level, &beam, w);
         back += link_forward(b, slot, level, &beam, back, w);
     }
     for (struct link_back *end = b->links + b->link_at[i + 1]; back < end; back++)

@@ -141,8 +141,9 @@ static ann_err worker_open(const struct hnsw *h, struct hnsw_worker *w, size_t e
     w->edges = mem_alloc(edges * sizeof *w->edges);
     w->slots = mem_alloc(edges * sizeof *w->slots);
     w->dists = mem_alloc(edges * sizeof *w->dists);
+    w->places = mem_alloc(edges * sizeof *w->places);
     w->row_query = mem_alloc(2 * h->vec->query_bytes); /* two rows at once in select.c */
-    if (!w->edges || !w->slots || !w->dists || !w->row_query)
+    if (!w->edges || !w->slots || !w->places || !w->dists || !w->row_query)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu candidates", edges);
     return scratch_reserve(&w->scratch, h->vec, h->slots, edges + 2, batch);
 }
@@ -153,6 +154,7 @@ void hnsw_workers_close(struct hnsw_worker *w, unsigned n)
         scratch_free(&w[i].scratch);
         mem_free(w[i].edges);
         mem_free(w[i].slots);
+        mem_free(w[i].places);
         mem_free(w[i].dists);
         mem_free(w[i].row_query);
     }

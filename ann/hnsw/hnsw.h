@@ -101,6 +101,7 @@ struct hnsw_worker {
     size_t edge_room;
     void *row_query;         /* a stored row as a query */
     uint32_t *slots;         /* [edge_room] */
+    uint32_t *places;        /* [edge_room] */
     float *dists;            /* [edge_room] */
 };
 

@@ -90,25 +90,41 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
     return n;
 }
 
+/* Distances from a query to the kept edges that are nearer than `dist`, or to the others: at
+ * w->dists, and which they are at w->places; how many. */
+static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, size_t n, float dist,
+                             bool nearer, const void *q, struct hnsw_worker *w)
+{
+    const struct vectors *v = h->vec;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (e[i].kept && (e[i].dist <= dist) == nearer) {
+            w->slots[count] = e[i].slot;
+            w->places[count++] = (uint32_t)i;
+        }
+    v->many(q, v->data.data, v->stride, w->slots, count, v->dim, w->dists);
+    return count;
+}
+
+/* Only kept edges have a say: whether a nearer one makes the fresh edge a filler, and which farther
+ * ones the fresh edge makes fillers. */
 void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t width,
                 struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w)
 {
-    const struct vectors *v = h->vec;
-    for (size_t i = 0; i < *n; i++) {
+    for (size_t i = 0; i < *n; i++)
         if (e[i].slot == fresh.slot)
             return;
-        w->slots[i] = e[i].slot;
-    }
     const void *q = hnsw_row_query(h, fresh.slot, w->row_query);
-    v->many(q, v->data.data, v->stride, w->slots, *n, v->dim, w->dists);
+    size_t count = kept_distances(h, e, *n, fresh.dist, true, q, w);
     fresh.kept = 1;
-    for (size_t i = 0; i < *n && fresh.kept; i++)
-        if (e[i].kept && e[i].dist <= fresh.dist && w->dists[i] < fresh.dist)
-            fresh.kept = 0;
-    if (fresh.kept)
-        for (size_t i = 0; i < *n; i++)
-            if (e[i].dist > fresh.dist && w->dists[i] < e[i].dist)
-                e[i].kept = 0;
+    for (size_t i = 0; i < count && fresh.kept; i++)
+        fresh.kept = w->dists[i] >= fresh.dist;
+    if (fresh.kept) {
+        count = kept_distances(h, e, *n, fresh.dist, false, q, w);
+        for (size_t i = 0; i < count; i++)
+            if (w->dists[i] < e[w->places[i]].dist)
+                e[w->places[i]].kept = 0;
+    }
     if (*n < width) {
         e[(*n)++] = fresh;
         return;
