@@ -85,7 +85,7 @@ static bool parse_list(const char *text, struct command *c,
     char copy[256], *save;
     if (strlen(text) >= sizeof copy)
         return false;
-    strcpy(copy, text);
+    memcpy(copy, text, strlen(text) + 1);
     char *part = strtok_r(copy, ",", &save);
     if (!part)
         return false;

@@ -11,7 +11,7 @@
 
 static const char *none(char *buf)
 {
-    strcpy(buf, "-");
+    memcpy(buf, "-", 2);
     return buf;
 }
 

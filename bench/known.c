@@ -91,7 +91,7 @@ static ann_err load_fashion(struct dataset *d)
     d->nq = nq;
     d->dim = dim;
     d->metric = ANN_L2;
-    strcpy(d->name, "fashion-mnist");
+    snprintf(d->name, sizeof d->name, "fashion-mnist");
     io_free(&all);
     io_free(&d->hold[0]);
     memset(&d->hold[0], 0, sizeof d->hold[0]);

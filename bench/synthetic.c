@@ -74,7 +74,7 @@ static ann_err parse(const char *fields, struct wish *w)
     char text[256];
     if (strlen(fields) >= sizeof text)
         return ANN_FAIL(ANN_EINVAL, "the synthetic data set's fields are too long");
-    strcpy(text, fields);
+    memcpy(text, fields, strlen(fields) + 1);
     char *save;
     for (char *f = strtok_r(text, ",", &save); f; f = strtok_r(NULL, ",", &save)) {
         char *value = strchr(f, '=');

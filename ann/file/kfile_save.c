@@ -264,7 +264,7 @@ static ann_err plan(struct save *s, const struct kfile_meta *meta, const struct 
         if (err)
             return error_prefix(err, s->shown);
         struct head_section *sec = &h->sections[i];
-        strcpy(sec->name, parts[i].name);
+        memcpy(sec->name, parts[i].name, strlen(parts[i].name) + 1);
         sec->rows = parts[i].rows;
         sec->row_bytes = parts[i].row_bytes;
         sec->chunk_rows = head_chunk_rows(sec->row_bytes, chunk_limit);
