@@ -84,10 +84,14 @@ DEFINE_COS_PAIR(f32, 4)
 DEFINE_FLOAT_PAIRS(f16, 2)
 DEFINE_FLOAT_PAIRS(bf16, 2)
 
-/* Sum of 16 lanes known to fit 32 bits when taken as unsigned. */
-ALWAYS_INLINE int64_t sum_u32(__m512i v)
+/* Sum of 16 lanes modulo 2^32: the total of a block fits, partial sums may wrap. */
+ALWAYS_INLINE uint32_t sum_u32(__m512i v)
 {
-    return (uint32_t)_mm512_reduce_add_epi32(v);
+    const __m256i h =
+        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    const __m128i f = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+    const __m128i pair = _mm_add_epi32(f, _mm_unpackhi_epi64(f, f));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32(pair, 1)));
 }
 
 /*
@@ -122,9 +126,8 @@ ALWAYS_INLINE int64_t dot_i8_block(const int8_t *a, const int8_t *b, size_t n)
             s1, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, a + i), bias), b1);
         c1 = _mm512_dpbusd_epi32(c1, one, b1);
     }
-    /* 32-bit lanes may wrap while they are added up; the total fits. */
     const __m512i c = _mm512_slli_epi32(_mm512_add_epi32(c0, c1), 7);
-    return _mm512_reduce_add_epi32(_mm512_sub_epi32(_mm512_add_epi32(s0, s1), c));
+    return (int32_t)sum_u32(_mm512_sub_epi32(_mm512_add_epi32(s0, s1), c));
 }
 
 ALWAYS_INLINE int64_t dot_u8_block(const uint8_t *a, const uint8_t *b, size_t n)
