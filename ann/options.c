@@ -102,7 +102,7 @@ static ann_err parse_field(ann_options *o, const char *item, size_t len)
     const char *value = equals + 1;
     const size_t value_len = len - key_len - 1;
     if (f->type == FIELD_U32 || f->type == FIELD_U64) {
-        uint64_t number;
+        uint64_t number = 0;
         const ann_err err = parse_number(f, value, value_len, &number);
         if (err)
             return err;

@@ -109,7 +109,7 @@ static ann_err find_points(struct contestant *c, const struct dataset *d,
 /* One figure of all rounds: its median. */
 static double middle(const struct timing *t, unsigned rounds, size_t offset)
 {
-    double v[RUNNER_ROUNDS_MAX];
+    double v[RUNNER_ROUNDS_MAX] = {0};
     for (unsigned r = 0; r < rounds; r++)
         memcpy(&v[r], (const char *)&t[r] + offset, sizeof v[r]);
     return isnan(v[0]) ? NAN : metrics_median(v, rounds);

@@ -17,7 +17,7 @@ static inline uint32_t key_order(float dist)
 {
     uint32_t u;
     memcpy(&u, &dist, sizeof u);
-    return u ^ ((uint32_t)((int32_t)u >> 31) | 0x80000000u);
+    return u ^ (-(u >> 31) | 0x80000000u);
 }
 
 static inline search_key key_make(float dist, uint32_t slot)
