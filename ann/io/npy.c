@@ -237,7 +237,7 @@ static ann_err fetch(struct io_reader *r, char *buf, size_t *begin, size_t *len)
 
 ann_err npy_open(struct io_reader *r)
 {
-    size_t begin, len;
+    size_t begin = 0, len = 0;
     char *text = mem_alloc(HEADER_MAX);
     if (!text)
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", HEADER_MAX);
