@@ -19,7 +19,14 @@ struct error_note {
 ann_err error_set(ann_err err, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
-#define ANN_FAIL(err, ...) error_set((err), __VA_ARGS__)
+/* Its value is err itself and not what error_set gives back, so that the compiler sees that it is
+ * not ANN_OK. */
+#define ANN_FAIL(err, ...)              \
+    __extension__({                     \
+        const ann_err fail_ = (err);    \
+        (void)error_set(fail_, __VA_ARGS__); \
+        fail_;                          \
+    })
 
 /* Copies err and this thread's message into note. */
 void error_take(struct error_note *note, ann_err err);

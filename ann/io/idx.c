@@ -96,7 +96,7 @@ ann_err io_read_idx(const char *path, struct io_matrix *out)
     gzbuffer(f, 1 << 17);
     struct io_matrix m = {0};
     char *data = NULL;
-    size_t at, row, bytes;
+    size_t at = 0, row = 0, bytes = 0;
     ann_err err = header(f, path, &m, &at);
     if (err)
         goto done;

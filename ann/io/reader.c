@@ -96,7 +96,7 @@ static ann_err measure(struct io_reader *r)
     if (s->dim < 1 || s->dim > IO_DIM_MAX)
         return ANN_FAIL(ANN_EINVAL, "%s: rows of %zu numbers; 1 to %zu are read", name, s->dim,
                         IO_DIM_MAX);
-    size_t step, total;
+    size_t step = 0, total = 0;
     if (!io_row_bytes(r->disk, s->dim, &r->row_bytes) ||
         !size_add(r->row_bytes, r->prefix, &step) ||
         (s->n != IO_UNKNOWN &&
