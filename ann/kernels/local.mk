@@ -7,3 +7,9 @@ libkith_kernels_la_SOURCES += \
 libkith_kernels_avx2_la_SOURCES += ann/kernels/avx2.c
 libkith_kernels_avx512_la_SOURCES += ann/kernels/avx512.c
 libkith_kernels_neon_la_SOURCES += ann/kernels/neon.c
+
+# Built on demand: make bench/kernels_bench
+EXTRA_PROGRAMS += bench/kernels_bench
+bench_kernels_bench_SOURCES = bench/kernels_bench.c
+bench_kernels_bench_LDADD = libkith-kernels.la
+EXTRA_DIST += docs/kernels.md
