@@ -868,7 +868,7 @@ END_TEST
 /* Files of others, and scraps. */
 START_TEST(not_ours)
 {
-    static const char *const others[] = {"", "P", "SQLite format 3", "\x80", "\x84\xa3" "hdx",
+    static const char *const others[] = {"", "P", "SQLite format 3", "\x80", ("\x84\xa3" "hdx"),
                                          "#!/bin/sh\n", "\x93NUMPY\x01", "{\"a\": 1}"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         const struct memory_file m = memory_file_make((const uint8_t *)others[i],
