@@ -17,8 +17,10 @@
 #include "ann/flat/flat.h"
 #include "ann/search/scan.h"
 
-#define QUERY_BLOCK 256  /* times */
-#define VECTOR_BLOCK 1024 /* floats: a tile of 1 MiB, half of a usual L2 */
+/* A tile of at most 1024 x 512 floats, 2 MiB.  More queries than vectors, since BLAS packs the
+ * vectors anew for every block of queries. */
+#define QUERY_BLOCK 1024
+#define VECTOR_BLOCK 512
 
 struct flat {
     struct vectors *vec;
@@ -176,8 +178,8 @@ static void run_block(void *arg, size_t block, unsigned worker)
 static void norm_body(void *arg, size_t i, unsigned worker)
 {
     const struct batch *b = arg;
-    float *x = b->workers[worker].block;
-    vectors_get(b->v, (uint32_t)i, x);
+    size_t stride;
+    const float *x = block_floats(b->v, &b->workers[worker], i, 1, &stride);
     b->norms[i] = b->v->ops->norm2_f32(x, b->v->dim);
 }
 
