@@ -193,7 +193,8 @@ static void print_ratio(const struct outcome *a, const struct outcome *b)
             printf("  - at %g", a->targets[t]);
     }
     if (a->build_s > 0 && b->build_s > 0)
-        printf("  build in %.2f of its time", a->build_s / b->build_s);
+        printf("  build: %.2f of its time, %.2f of its CPU time", a->build_s / b->build_s,
+               a->build_cpu_s / b->build_cpu_s);
     putchar('\n');
 }
 

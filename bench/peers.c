@@ -153,7 +153,8 @@ static ann_err ask(struct process *p, struct js_out *request, struct js **answer
     const char *line = NULL;
     js_shut(request, '}');
     ann_err err = request->failed ? ANN_FAIL(ANN_ENOMEM, "out of memory for a request")
-                                  : process_ask(p, request->text, &line);
+                                  : process_ask(p, request->text, request->bytes,
+                                              &line);
     js_out_free(request);
     if (!err)
         err = js_parse("answer of peers.py", line, strlen(line), 0, answer);

@@ -85,9 +85,9 @@ ann_err process_open(struct process *p, const char *const argv[],
     return ANN_OK;
 }
 
-ann_err process_ask(struct process *p, const char *text, const char **answer)
+ann_err process_ask(struct process *p, const char *text, size_t bytes, const char **answer)
 {
-    if (fprintf(p->to, "%s\n", text) < 0 || fflush(p->to) ||
+    if (fwrite(text, 1, bytes, p->to) != bytes || fputc('\n', p->to) == EOF || fflush(p->to) ||
         getline(&p->line, &p->capacity, p->from) <= 0)
         return ANN_FAIL(ANN_EIO, "the helper process ended unexpectedly");
     *answer = p->line;

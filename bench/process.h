@@ -25,9 +25,9 @@ struct process {
 ann_err process_open(struct process *p, const char *const argv[],
                      const char *const environment[]);
 
-/* Sends text and a newline, and waits for one line; *answer lives until the next call.
+/* Sends `bytes` of text and a newline, and waits for one line; *answer lives until the next call.
  * ANN_EIO: the child is gone. */
-ann_err process_ask(struct process *p, const char *text, const char **answer);
+ann_err process_ask(struct process *p, const char *text, size_t bytes, const char **answer);
 
 void process_close(struct process *p);
 

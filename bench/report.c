@@ -38,8 +38,11 @@ static const char style[] =
     "text-align:right;border-bottom:1px solid var(--grid)}th{color:var(--dim);"
     "font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left;"
     "padding-left:0}summary{cursor:pointer;margin:.6rem 0}.spec{font-size:.85rem}\n"
-    ".key{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin:.6rem 0 0}.key i{display:inline-block;"
-    "width:.8em;height:.8em;border-radius:50%;margin-right:.4em}\n";
+    ".key{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem;margin:0 0 .4rem}"
+    "i{display:inline-block;width:.75em;height:.75em;border-radius:50%;margin-right:.45em}\n"
+    ".foot{margin-top:1.6rem;font-size:.9rem}"
+    "@media(max-width:600px){svg text{font-size:21px}main{padding:.8rem}"
+    "th,td{padding:.25rem .45rem}}\n";
 
 static void put_colors(FILE *f)
 {
@@ -101,9 +104,9 @@ static void put_cell(FILE *f, const char *text)
 
 static void put_name(FILE *f, const struct outcome *r, size_t color)
 {
-    fprintf(f, "<td><span class=\"key\"><span><i class=\"s%zu\"></i>", color % SVG_COLORS);
+    fprintf(f, "<td><i class=\"s%zu\"></i>", color % SVG_COLORS);
     svg_text(f, r->index);
-    fputs("</span></span></td>", f);
+    fputs("</td>", f);
 }
 
 static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t to)
@@ -210,6 +213,17 @@ static void add_series(struct figure *g, const struct outcome *r, size_t color, 
     g->count++;
 }
 
+static void put_key(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    fputs("<div class=\"key dim\">", f);
+    for (size_t i = from; i < to; i++) {
+        fprintf(f, "<span><i class=\"s%zu\"></i>", (i - from) % SVG_COLORS);
+        svg_text(f, all->items[i].index);
+        fputs("</span>", f);
+    }
+    fputs("</div>\n", f);
+}
+
 static void put_lines(FILE *f, const struct outcomes *all, size_t from, size_t to, bool latency)
 {
     static struct figure g; /* too large for the stack; one page at a time is written */
@@ -224,8 +238,9 @@ static void put_lines(FILE *f, const struct outcomes *all, size_t from, size_t t
                                    "recall", latency ? "µs (log)" : "queries/s (log)",
                                    left_edge(all, from, to), 1 };
     fprintf(f, "<figure><h3>%s</h3>\n",
-            latency ? "Latency: median (solid) and 99th percentile (dashed); lower is better"
+            latency ? "Latency: median solid, 99th percentile dashed; less is better"
                     : "Queries a second against recall; up and right is better");
+    put_key(f, all, from, to);
     svg_lines(f, &axes, g.series, g.count);
     fputs("</figure>\n", f);
 }
@@ -290,9 +305,9 @@ ann_err outcome_write_html(const struct outcomes *all, const char *command, FILE
         put_group(f, all, i, end);
         i = end;
     }
-    fputs("<p class=\"dim\">Recall is the share of the true k nearest found, by distance, each id "
+    fputs("<p class=\"dim foot\">Recall is the share of the true k nearest found, by distance, each id "
           "once. Queries/s at a recall are interpolated on the best points (logarithm of queries/s "
-          "over recall); &gt;= means that the slowest point was above that recall already."
+          "over recall); &gt;= means that the lowest effort was above that recall already."
           "</p>\n</main>\n</body>\n</html>\n", f);
     return ferror(f) ? ANN_FAIL(ANN_EIO, "the report cannot be written") : ANN_OK;
 }

@@ -97,11 +97,12 @@ static void grid_line(FILE *f, double x1, double y1, double x2, double y2)
             y2);
 }
 
-/* 1, 2, 5 times the powers of ten; over many decades the powers alone. */
+/* The powers of ten and, the fewer of them there are, the more between them. */
 static void y_axis(FILE *f, const struct scale *s)
 {
-    static const double steps[] = { 1, 2, 5 };
-    const size_t used = s->high - s->low > 2.6 ? 1 : 3;
+    static const double steps[] = { 1, 2, 5, 1.5, 3, 4, 7 };
+    const double decades = s->high - s->low;
+    const size_t used = decades > 2.6 ? 1 : decades > 1 ? 3 : 7;
     for (int e = (int)floor(s->low); e <= (int)ceil(s->high); e++) {
         for (size_t i = 0; i < used; i++) {
             const double v = steps[i] * pow(10, e);

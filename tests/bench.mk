@@ -1,1 +1,6 @@
 # Tests of bench; see tests/local.mk for what to add here.
+unit_tests += tests/metrics.test
+tests_metrics_test_SOURCES = tests/test_metrics.c bench/metrics.c bench/metrics.h
+
+shell_tests += tests/bench_smoke.sh tests/bench_data.sh tests/bench_usage.sh \
+	tests/bench_peers_offline.sh
