@@ -9,6 +9,7 @@
 #ifndef KITH_IO_H
 #define KITH_IO_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -141,6 +142,21 @@ bool io_convert(enum io_type to, void *dst, enum io_type from, const void *src, 
 
 /* A text or other file as a whole, NUL-terminated, at most cap bytes.  Release with mem_free. */
 ann_err io_slurp(const char *path, size_t cap, char **data, size_t *bytes);
+
+/* A file that gets its name only when it is whole; for texts, which have no io_writer. */
+struct io_target {
+    char *path; /* where it ends, links followed */
+    char *temp; /* beside it; NULL: written in place (a pipe, a device) */
+    int fd;
+};
+
+ann_err io_target_open(const char *path, struct io_target *t); /* "-": standard output */
+ann_err io_target_commit(struct io_target *t); /* fsync, rename, fsync of the folder; frees */
+void io_target_drop(struct io_target *t);
+
+/* Once it points at a non-zero number, reading and writing stop with ANN_ECANCELED.  A signal
+ * handler installed without SA_RESTART sets it, so that a waiting read ends. */
+extern const volatile sig_atomic_t *io_stop;
 
 /* For a SIGBUS handler (async-signal-safe): the path of the mapped file that holds address. */
 const char *io_mapped_path(const void *address);

@@ -25,6 +25,13 @@ static struct {
 } table[TABLE];
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 
+const volatile sig_atomic_t *io_stop;
+
+static ann_err stopped(const char *path)
+{
+    return ANN_FAIL(ANN_ECANCELED, "%s: interrupted", io_name(path));
+}
+
 const char *io_name(const char *path)
 {
     return strcmp(path, "-") == 0 ? "standard input" : path;
@@ -94,6 +101,8 @@ ann_err io_read_fd(int fd, const char *path, void *data, size_t bytes, size_t *g
     size_t done = 0;
     while (done < bytes) {
         const size_t want = bytes - done;
+        if (io_stop && *io_stop)
+            return stopped(path);
         const ssize_t n = read(fd, (char *)data + done, want < 1 << 30 ? want : 1 << 30);
         if (n < 0 && errno == EINTR)
             continue;

@@ -14,6 +14,9 @@
 #include "ann/base/memory.h"
 #include "ann/io/source.h"
 
+/* Bytes io_load copies at a time. */
+#define GATHER_BYTES ((size_t)4 << 20)
+
 const struct io_plugin *io_hdf5;
 
 ann_err io_take(struct io_reader *r, void *data, size_t bytes, size_t *got)
@@ -372,7 +375,7 @@ static ann_err gather(struct io_reader *r, uint64_t limit, struct io_matrix *out
         return ANN_FAIL(ANN_EINVAL, "%s: rows of %zu numbers", io_name(r->path), m.dim);
     for (;;) {
         struct io_matrix block;
-        if ((err = io_read(r, row < IO_BLOCK_BYTES ? IO_BLOCK_BYTES / row : 1, &block)) != 0)
+        if ((err = io_read(r, row < GATHER_BYTES ? GATHER_BYTES / row : 1, &block)) != 0)
             goto done;
         if (block.n == 0 && data)
             break;

@@ -10,7 +10,7 @@
 /* No row is longer: a bound that keeps hostile dimensions from large allocations. */
 #define IO_DIM_MAX ((size_t)1 << 24)
 /* Bytes of rows a reader holds at a time, where it must copy (but at least one row). */
-#define IO_BLOCK_BYTES ((size_t)32 << 20)
+#define IO_BLOCK_BYTES ((size_t)256 << 20)
 
 /* A mapped file; known to io_mapped_path until it is released. */
 struct io_map {
@@ -76,17 +76,6 @@ struct io_plugin {
 };
 extern const struct io_plugin *io_hdf5;
 
-/* Where a file is written before it gets its name: beside it. */
-struct io_target {
-    char *path; /* where it ends, links followed */
-    char *temp; /* NULL: written in place (a pipe, a device) */
-    int fd;
-};
-
-ann_err io_target_open(const char *path, struct io_target *t);
-/* fsync, rename, fsync of the folder; frees. */
-ann_err io_target_commit(struct io_target *t);
-void io_target_drop(struct io_target *t);
 ann_err io_write_fd(int fd, const char *path, const void *data, size_t bytes);
 
 #endif

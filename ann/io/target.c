@@ -114,6 +114,8 @@ ann_err io_write_fd(int fd, const char *path, const void *data, size_t bytes)
     size_t done = 0;
     while (done < bytes) {
         const size_t want = bytes - done;
+        if (io_stop && *io_stop)
+            return ANN_FAIL(ANN_ECANCELED, "%s: interrupted", path);
         const ssize_t n = write(fd, (const char *)data + done, want < 1 << 30 ? want : 1 << 30);
         if (n < 0 && errno == EINTR)
             continue;

@@ -1,0 +1,262 @@
+/* cmd_build.c - build, add, update, remove: what changes an index file.
+ *
+ * Place: ann/cli.  Invariant: the file is replaced when all is done and not before; the lock beside
+ * it is held from before it is read until it is replaced. */
+#include <config.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ann/base/memory.h"
+#include "ann/cli/cli.h"
+
+/* A stream of vectors and the ids that go with them. */
+struct feed {
+    const char *path;
+    struct io_reader *reader;
+    struct io_shape shape;
+    ann_id *ids; /* NULL: numbered by the library */
+    size_t n_ids;
+    size_t done;
+};
+
+static ann_err feed_open(const struct args *a, const char *path, const struct io_options *o,
+                         struct feed *f)
+{
+    *f = (struct feed){.path = strcmp(path, "-") == 0 ? "standard input" : path};
+    ann_err err = io_open(path, o, &f->reader);
+    if (err)
+        return err;
+    f->shape = io_shape(f->reader);
+    if (a->ids && (err = io_load_ids(a->ids, &f->ids, &f->n_ids)) != 0)
+        return err;
+    if (a->ids && f->shape.n != IO_UNKNOWN && f->shape.n != f->n_ids)
+        return ANN_FAIL(ANN_EINVAL, "%s: %zu ids, but %s has %zu vectors", a->ids, f->n_ids,
+                        f->path, f->shape.n);
+    return ANN_OK;
+}
+
+static void feed_close(struct feed *f)
+{
+    io_close(f->reader);
+    mem_free(f->ids);
+}
+
+/* All of f into ix, block by block. */
+static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_t dim, bool update)
+{
+    const size_t rows = input_block_rows(dim);
+    const uint64_t total = f->shape.n == IO_UNKNOWN ? 0 : f->shape.n;
+    for (;;) {
+        struct io_matrix block;
+        ann_view v;
+        ann_err err = io_read(f->reader, rows, &block);
+        if (!err && block.n == 0)
+            break;
+        if (!err)
+            err = input_view(f->path, &block, store, dim, &v);
+        if (!err && f->ids && block.n > f->n_ids - f->done)
+            err = ANN_FAIL(ANN_EINVAL, "%s has more vectors than there are ids, %zu", f->path,
+                           f->n_ids);
+        if (!err && session_interrupted())
+            err = ANN_FAIL(ANN_ECANCELED, "interrupted");
+        if (err)
+            return err;
+        session_adding(f->done, total);
+        const ann_id *ids = f->ids ? f->ids + f->done : NULL;
+        err = io_library(update ? ann_update(ix, v, ids) : ann_add(ix, v, ids));
+        if (err && f->done > 0 && strstr(error_message(), "row"))
+            return ANN_FAIL(err, "%s: %s (counted from row %zu)", f->path, error_message(), f->done);
+        if (err)
+            return error_prefix(err, f->path);
+        f->done += block.n;
+    }
+    if (f->ids && f->done != f->n_ids)
+        return ANN_FAIL(ANN_EINVAL, "%zu ids, but %s has %zu vectors", f->n_ids, f->path, f->done);
+    return ANN_OK;
+}
+
+static ann_err save(ann_index *ix, const char *path)
+{
+    return io_library(ann_save(ix, path));
+}
+
+static void say_count(const ann_index *ix, const char *path, const char *what, size_t n)
+{
+    ann_info info = {.size = ANN_INFO_SIZE};
+    if (io_library(ann_index_info(ix, &info)) == ANN_OK)
+        session_say("%s: %s %zu, now %llu vectors of %u numbers", path, what, n,
+                    (unsigned long long)info.count, info.dim);
+}
+
+/* The options of the new index.  Returns an exit status, or -1. */
+static int build_options(const struct args *a, ann_options *o)
+{
+    const ann_options start = ANN_OPTIONS_INIT;
+    *o = start;
+    if (a->spec && ann_options_parse(o, a->spec) != ANN_OK)
+        return cli_usage(a, "--spec %s: %s", a->spec, ann_error_message());
+    char metric[32];
+    if (a->metric) {
+        const char *kind = o->kind == ANN_FLAT ? "flat" : "hnsw";
+        char spec[64];
+        snprintf(metric, sizeof metric, "metric=%s", a->metric);
+        snprintf(spec, sizeof spec, "%s,%s", kind, metric);
+        if (ann_options_parse(o, spec) != ANN_OK)
+            return cli_usage(a, "--metric %s: %s", a->metric, ann_error_message());
+    }
+    if (a->has_seed)
+        o->seed = a->seed;
+    if (a->threads)
+        o->threads = (uint32_t)a->threads;
+    if (a->max_memory)
+        o->max_memory = a->max_memory;
+    o->progress = session_progress;
+    return -1;
+}
+
+int cmd_build(const struct args *a)
+{
+    ann_options o;
+    struct io_options in;
+    struct feed f = {0};
+    struct session_lock lock = {-1, NULL};
+    ann_index *ix = NULL;
+    int status = input_options(a, &in);
+    if (status < 0 && !a->output)
+        status = cli_usage(a, "build needs --output FILE");
+    if (status < 0)
+        status = build_options(a, &o);
+    if (status >= 0)
+        return status;
+    ann_err err = feed_open(a, a->list[0], &in, &f);
+    if (!err) {
+        const bool bits = o.store == ANN_B1 || f.shape.type == IO_B1;
+        size_t dim = f.shape.dim;
+        if (bits && f.shape.type == IO_U8)
+            dim *= 8;
+        if (f.shape.type == IO_B1 && o.store == ANN_DTYPE_DEFAULT)
+            o.store = ANN_B1;
+        if (o.dim == 0 || !bits) /* of bits the spec may say how many of the last byte count */
+            o.dim = dim > UINT32_MAX ? UINT32_MAX : (uint32_t)dim;
+        err = session_lock(a->output, &lock);
+    }
+    if (!err && f.shape.rank == 1)
+        err = ANN_FAIL(ANN_EINVAL, "%s: a plain list of numbers; vectors are rows of an array of two "
+                       "dimensions", f.path);
+    if (!err)
+        err = io_library(ann_create(&o, &ix));
+    if (!err)
+        err = feed_into(&f, ix, o.store, o.dim, false);
+    if (!err)
+        err = save(ix, a->output);
+    if (!err)
+        say_count(ix, a->output, "added", f.done);
+    ann_close(ix);
+    session_unlock(&lock);
+    feed_close(&f);
+    return session_end(err);
+}
+
+static int add_or_update(const struct args *a, bool update)
+{
+    const char *path = a->list[0];
+    struct io_options in;
+    struct feed f = {0};
+    struct session_lock lock = {-1, NULL};
+    ann_info info = {.size = ANN_INFO_SIZE};
+    ann_index *ix = NULL;
+    int status = input_options(a, &in);
+    if (status < 0 && update && !a->ids)
+        status = cli_usage(a, "update needs --ids FILE, which says what to replace");
+    if (status >= 0)
+        return status;
+    ann_err err = feed_open(a, a->list[1], &in, &f);
+    if (!err)
+        err = session_lock(path, &lock);
+    if (!err)
+        err = session_open(a, path, ANN_OPEN_LOAD, &ix);
+    if (!err)
+        err = io_library(ann_index_info(ix, &info));
+    if (!err)
+        err = feed_into(&f, ix, info.store, info.dim, update);
+    if (!err)
+        err = save(ix, path);
+    if (!err)
+        say_count(ix, path, update ? "updated" : "added", f.done);
+    ann_close(ix);
+    session_unlock(&lock);
+    feed_close(&f);
+    return session_end(err);
+}
+
+int cmd_add(const struct args *a)
+{
+    return add_or_update(a, false);
+}
+
+int cmd_update(const struct args *a)
+{
+    return add_or_update(a, true);
+}
+
+/* The ids of the words and of --ids. */
+static int ids_to_remove(const struct args *a, ann_id **ids, size_t *n, ann_err *err)
+{
+    const size_t words = (size_t)a->n - 1;
+    *ids = NULL;
+    *n = 0;
+    if (words == 0 && !a->ids)
+        return cli_usage(a, "remove needs ids, as words or with --ids FILE");
+    *err = a->ids ? io_load_ids(a->ids, ids, n) : ANN_OK;
+    if (*err || words == 0)
+        return -1;
+    ann_id *all = mem_resize(*ids, (*n + words) * sizeof *all);
+    if (!all) {
+        *err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu ids", *n + words);
+        return -1;
+    }
+    *ids = all;
+    for (size_t i = 1; i <= words; i++) {
+        const char *word = a->list[i];
+        char *end;
+        const unsigned long long id = strtoull(word, &end, 10);
+        if (*end || *word < '0' || *word > '9' || id == ANN_NO_ID)
+            return cli_usage(a, "'%s' is no id", word);
+        all[(*n)++] = id;
+    }
+    return -1;
+}
+
+int cmd_remove(const struct args *a)
+{
+    const char *path = a->list[0];
+    struct session_lock lock = {-1, NULL};
+    ann_index *ix = NULL;
+    ann_id *ids;
+    size_t n, removed = 0;
+    ann_err err = ANN_OK;
+    const int status = ids_to_remove(a, &ids, &n, &err);
+    if (status >= 0) {
+        mem_free(ids);
+        return status;
+    }
+    if (!err)
+        err = session_lock(path, &lock);
+    if (!err)
+        err = session_open(a, path, ANN_OPEN_LOAD, &ix);
+    if (!err)
+        err = io_library(ann_remove(ix, n, ids, &removed));
+    if (!err && session_interrupted())
+        err = ANN_FAIL(ANN_ECANCELED, "interrupted");
+    if (!err && removed > 0)
+        err = save(ix, path);
+    if (!err)
+        say_count(ix, path, "removed", removed);
+    ann_close(ix);
+    session_unlock(&lock);
+    mem_free(ids);
+    const int end = session_end(err);
+    return end == CLI_OK && removed == 0 && a->fail_empty ? CLI_EMPTY : end;
+}
