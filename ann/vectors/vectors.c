@@ -281,28 +281,45 @@ static float store_limit(ann_dtype store)
     return store == ANN_F16 ? 65519.996f : store == ANN_BF16 ? 0x1.feffp127f : INFINITY;
 }
 
-static ann_err check_floats(const struct vectors *v, const float *x, const char *what, size_t row)
+/* Elements looked at in one go: those of other types become floats on the stack, so that the check
+ * of a query allocates nothing. */
+#define CHECK_RUN 256
+
+/* n elements of a row from `first` on; *nonzero is set when one is not zero. */
+static ann_err check_run(const struct vectors *v, const float *x, size_t first, size_t n,
+                         const char *what, size_t row, bool *nonzero)
 {
-    const size_t bad = v->ops->find_nonfinite_f32(x, v->dim);
-    if (bad < v->dim)
-        return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %s", what, row, bad,
+    const float limit = v->metric == ANN_COSINE ? INFINITY : store_limit(v->store);
+    const size_t bad = v->ops->find_nonfinite_f32(x, n);
+    if (bad < n)
+        return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %s", what, row, first + bad,
                         isnan(x[bad]) ? "NaN" : "infinite");
-    if (v->metric == ANN_COSINE) {
-        size_t i = 0;
-        while (i < v->dim && x[i] == 0)
-            i++;
-        if (i == v->dim)
-            return ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine", what,
-                            row);
-        return ANN_OK;
-    }
-    const float limit = store_limit(v->store);
-    if (limit < INFINITY)
-        for (size_t i = 0; i < v->dim; i++)
-            if (fabsf(x[i]) > limit)
-                return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what, row,
-                                i, (double)x[i], dtype_name(v->store));
+    for (size_t i = 0; i < n && !*nonzero; i++)
+        *nonzero = x[i] != 0;
+    for (size_t i = 0; i < n && limit < INFINITY; i++)
+        if (fabsf(x[i]) > limit)
+            return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what, row,
+                            first + i, (double)x[i], dtype_name(v->store));
     return ANN_OK;
+}
+
+static ann_err check_floats(const struct vectors *v, ann_dtype t, const void *row, const char *what,
+                            size_t number)
+{
+    float run[CHECK_RUN];
+    bool nonzero = false;
+    ann_err err = ANN_OK;
+    for (size_t first = 0; first < v->dim && !err; first += CHECK_RUN) {
+        const size_t n = v->dim - first < CHECK_RUN ? v->dim - first : CHECK_RUN;
+        const void *from = (const char *)row + dtype_row_bytes(t, first);
+        if (t != ANN_F32)
+            to_floats(v->ops, t, from, n, run);
+        err = check_run(v, t == ANN_F32 ? from : run, first, n, what, number, &nonzero);
+    }
+    if (!err && !nonzero && v->metric == ANN_COSINE)
+        err = ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine", what,
+                       number);
+    return err;
 }
 
 static ann_err check_integers(const struct vectors *v, const ann_view *view, const char *what)
@@ -339,17 +356,9 @@ ann_err vectors_check(const struct vectors *v, const ann_view *view, const char 
     if (t == ANN_B1)
         return ANN_FAIL(ANN_EINVAL, "%s of type b1, but the index stores %s", what,
                         dtype_name(v->store));
-    float *copy = NULL;
-    if (t != ANN_F32 && !(copy = mem_alloc(v->dim * sizeof *copy)))
-        return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", v->dim * sizeof *copy);
     ann_err err = ANN_OK;
-    for (size_t i = 0; i < view->n && !err; i++) {
-        const float *x = view_row(view, v->dim, i);
-        if (copy)
-            to_floats(v->ops, t, x, v->dim, copy);
-        err = check_floats(v, copy ? copy : x, what, i);
-    }
-    mem_free(copy);
+    for (size_t i = 0; i < view->n && !err; i++)
+        err = check_floats(v, t, view_row(view, v->dim, i), what, i);
     return err;
 }
 
