@@ -5,3 +5,4 @@ libkith_ann_core_la_SOURCES += \
 	ann/file/kfile_head.c ann/file/kfile_head.h \
 	ann/file/kfile_open.c ann/file/kfile_save.c \
 	ann/file/vfs.c ann/file/vfs.h
+EXTRA_DIST += docs/format.md
