@@ -89,6 +89,8 @@ static ann_err number(struct parse *p, size_t *out)
     for (; p->at < p->len && p->text[p->at] >= '0' && p->text[p->at] <= '9'; p->at++, digits++)
         if (!size_mul(v, 10, &v) || !size_add(v, (size_t)(p->text[p->at] - '0'), &v))
             return fail(p, "the number is too large");
+    if (v == IO_UNKNOWN)
+        return fail(p, "the number is too large");
     if (digits == 0)
         return fail(p, "a number must stand here");
     if (p->at < p->len && p->text[p->at] == 'L') /* as Python 2 wrote it */
