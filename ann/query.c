@@ -220,6 +220,7 @@ static ann_err batch_whole(struct batch *b, struct pool *pool, ann_search_stats 
         err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", nq);
     for (size_t i = 0; i < nq && !err; i++)
         vectors_query(&ix->vec, b->view, i, queries + i * ix->vec.dim);
+    pool_hold(pool); /* before the gate, as batch_each does */
     pthread_rwlock_rdlock(index_gate(ix));
     if (!err)
         err = query_make(ix, b->p, stats, &q);
@@ -231,6 +232,7 @@ static ann_err batch_whole(struct batch *b, struct pool *pool, ann_search_stats 
             query_deliver(ix, keys + i * q.k, found[i], k, b->ids + i * k, b->dists + i * k);
     }
     pthread_rwlock_unlock(index_gate(ix));
+    pool_release(pool);
     mem_free(queries);
     mem_free(keys);
     mem_free(found);

@@ -96,7 +96,11 @@ ann_err pool_create(unsigned threads, struct pool **out)
         mem_free(p);
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u threads", threads);
     }
-    pthread_mutex_init(&p->turn, NULL);
+    pthread_mutexattr_t again; /* pool_for within pool_hold takes its turn twice */
+    pthread_mutexattr_init(&again);
+    pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&p->turn, &again);
+    pthread_mutexattr_destroy(&again);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     pthread_cond_init(&p->idle, NULL);
@@ -114,6 +118,16 @@ ann_err pool_create(unsigned threads, struct pool **out)
 unsigned pool_threads(const struct pool *p)
 {
     return p->threads;
+}
+
+void pool_hold(struct pool *p)
+{
+    pthread_mutex_lock(&p->turn);
+}
+
+void pool_release(struct pool *p)
+{
+    pthread_mutex_unlock(&p->turn);
 }
 
 void pool_for(struct pool *p, size_t n, size_t grain, pool_body body, void *arg)
