@@ -34,8 +34,14 @@ void sample_make(struct sample *s, uint64_t seed)
     for (int i = 0; i < 3; i++)
         s->ids[i] = seed * 10 + (uint64_t)i;
     memcpy(s->tiny, "xyz", 3);
-    s->meta = (struct kfile_meta){.kind = 2, .metric = 1, .dtype = 1, .dim = 4, .slots = 600,
-                                  .live = 599, .seed = seed, .next_id = 600,
+    s->meta = (struct kfile_meta){.kind = 2,
+                                  .metric = 1,
+                                  .dtype = 1,
+                                  .dim = 4,
+                                  .slots = 600,
+                                  .live = 599,
+                                  .seed = seed,
+                                  .next_id = 600,
                                   .params = {16, 200, [15] = UINT64_MAX}};
     s->parts[0] = (struct kfile_part){"ids", s->ids, 3, 8};
     s->parts[1] = (struct kfile_part){"vectors", s->vectors, 600, 16};

@@ -1,4 +1,5 @@
-/* kfile_sample.h - a small file of several sections, in memory and as bytes, for the file's tests.
+/* kfile_sample.h - a small file of several sections, in memory and as bytes, for the file's
+ * tests.
  *
  * With chunks of 4 KiB, section vectors has three of them; one section has no rows. */
 #ifndef KITH_TESTS_KFILE_SAMPLE_H

@@ -1,9 +1,9 @@
 /* test_kfile_faults.c - whatever fails while a file is saved or opened, a whole file remains.
  *
- * Every system call of the writer fails once or from there on; writes are cut short; memory runs
- * out at each allocation; a process is killed.  A power loss is simulated: from the calls of one
- * save follow all states a disk may be in, and each must hold the old file or the new one.  The
- * simulator proves itself on a writer that leaves an fsync out. */
+ * Every system call of the writer fails once or from there on; writes are cut short; memory
+ * runs out at each allocation; a process is killed.  A power loss is simulated: from the calls
+ * of one save follow all states a disk may be in, and each must hold the old file or the new
+ * one.  The simulator proves itself on a writer that leaves an fsync out. */
 #include <config.h>
 
 #include <check.h>
@@ -187,8 +187,8 @@ START_TEST(writer_calls)
         vfs_use(NULL);
         size_t n;
         uint8_t *p = file_read(path, &n);
-        ck_assert_msg(p && (renamed ? is_new(p, n) : is_old(p, n)), "call %d, %s: not whole", at,
-                      strerror(error));
+        ck_assert_msg(p && (renamed ? is_new(p, n) : is_old(p, n)), "call %d, %s: not whole",
+                      at, strerror(error));
         free(p);
         ck_assert_msg(folder_count(folder) == 1, "call %d, %s: a file is left", at,
                       strerror(error));
@@ -414,16 +414,18 @@ enum { NONE, HALF, ZEROED, ALL, CONTENTS };
 
 static size_t content(int which, size_t synced, size_t written, uint8_t *p)
 {
-    const size_t n = which == NONE ? synced : which == HALF ? synced + (written - synced) / 2
-                                                            : written;
+    const size_t n = which == NONE   ? synced
+                     : which == HALF ? synced + (written - synced) / 2
+                                     : written;
     memcpy(p, new_bytes, n);
     if (which == ZEROED)
         memset(p + synced, 0, n - synced);
     return n;
 }
 
-/* The disk after the first `n` calls and a power loss: of what the folder was not synced for, only
- * the entries in `subset` arrived.  True if path is whole, and new if the save had returned. */
+/* The disk after the first `n` calls and a power loss: of what the folder was not synced for,
+ * only the entries in `subset` arrived.  True if path is whole, and new if the save had
+ * returned. */
 static bool survives(int n, unsigned subset, int which)
 {
     size_t synced = 0, written = 0;

@@ -30,10 +30,21 @@ enum counts { BYTES, BYTES_AND_TYPE, OBJECTS, PAIRS, FIXED, INVALID };
 static enum counts sized_type(uint8_t t, size_t *width)
 {
     static const uint8_t fixed[] = {
-        [0xca - 0xca] = 4, [0xcb - 0xca] = 8,                     /* floats */
-        [0xcc - 0xca] = 1, 2, 4, 8,                               /* unsigned */
-        [0xd0 - 0xca] = 1, 2, 4, 8,                               /* signed */
-        [0xd4 - 0xca] = 2, 3, 5, 9, 17,                           /* extensions of 1..16 bytes */
+        [0xca - 0xca] = 4,
+        [0xcb - 0xca] = 8, /* floats */
+        [0xcc - 0xca] = 1,
+        2,
+        4,
+        8, /* unsigned */
+        [0xd0 - 0xca] = 1,
+        2,
+        4,
+        8, /* signed */
+        [0xd4 - 0xca] = 2,
+        3,
+        5,
+        9,
+        17, /* extensions of 1..16 bytes */
     };
     if (t >= 0xc4 && t <= 0xc6) { /* binary */
         *width = (size_t)1 << (t - 0xc4);
@@ -112,14 +123,15 @@ ann_err wire_scan(const uint8_t *p, size_t len, size_t objects, size_t *used)
         if (pos == len)
             return ANN_FAIL(ANN_EDAMAGED, "msgpack ends early, at byte %zu", pos);
         if (!read_shape(p + pos, len - pos, &s))
-            return ANN_FAIL(ANN_EDAMAGED, "no msgpack object at byte %zu (0x%02x)", pos, p[pos]);
+            return ANN_FAIL(ANN_EDAMAGED, "no msgpack object at byte %zu (0x%02x)", pos,
+                            p[pos]);
         if (objects == 0)
             return ANN_FAIL(ANN_EDAMAGED, "too many msgpack objects, at byte %zu", pos);
         objects--;
         const size_t rest = len - pos - s.head;
         if (rest < s.body || rest < s.inside || objects < s.inside)
-            return ANN_FAIL(ANN_EDAMAGED, "msgpack count at byte %zu is larger than what follows",
-                            pos);
+            return ANN_FAIL(ANN_EDAMAGED,
+                            "msgpack count at byte %zu is larger than what follows", pos);
         pos += s.head + (size_t)s.body;
         if (s.inside > 0) {
             if (depth == WIRE_DEPTH_MAX)

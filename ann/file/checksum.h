@@ -15,8 +15,8 @@
 uint64_t sum64(const void *p, size_t n);
 void sum128(const void *p, size_t n, uint64_t out[2]);
 
-/* Whether the sum that was read is the one computed.  A fuzzer's build says yes to everything, for
- * else it would never come past the first one. */
+/* Whether the sum that was read is the one computed.  A fuzzer's build says yes to everything,
+ * for else it would never come past the first one. */
 bool sum_same(uint64_t read, uint64_t computed);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include "ann/base/memory.h"
 
-#define KFILE_PARAMS 16   /* numbers that belong to the kind */
+#define KFILE_PARAMS   16 /* numbers that belong to the kind */
 #define KFILE_SECTIONS 32 /* most a file may have */
 #define KFILE_ROWS_MAX UINT64_C(0xfffffffe)
 
@@ -21,29 +21,32 @@ struct kfile_meta {
     uint64_t kind, metric, dtype, dim; /* as in ann.h */
     uint64_t slots, live;
     uint64_t seed;
-    uint64_t next_id;                  /* the id that the next unnumbered add gets */
-    uint64_t params[KFILE_PARAMS];     /* the kind's: m, ef_construction, entry, max_level, ... */
+    uint64_t next_id;              /* the id that the next unnumbered add gets */
+    uint64_t params[KFILE_PARAMS]; /* the kind's: m, ef_construction, entry, max_level, ... */
 };
 
-/* To be written: `rows` rows of row_bytes, one after the other at data.  name: 1..15 of [a-z0-9_]. */
+/* To be written: `rows` rows of row_bytes, one after the other at data.  name: 1..15 of
+ * [a-z0-9_]. */
 struct kfile_part {
     const char *name;
     const void *data;
     uint64_t rows, row_bytes;
 };
 
-/* Writes all parts to path: path.tmp-PID beside it, fsync, rename, fsync of the folder.  A symbolic
- * link is followed, the file's permission bits are kept; a folder or FIFO is refused.  On failure
- * the temporary file is gone and path is as it was.  identity is derived from meta, names and
- * content.  progress may be NULL. */
+/* Writes all parts to path: path.tmp-PID beside it, fsync, rename, fsync of the folder.  A
+ * symbolic link is followed, the file's permission bits are kept; a folder or FIFO is refused.
+ * On failure the temporary file is gone and path is as it was.  identity is derived from meta,
+ * names and content.  progress may be NULL. */
 ann_err kfile_save(const char *path, const struct kfile_meta *meta,
-                   const struct kfile_part *parts, size_t n, ann_progress_fn progress, void *arg);
+                   const struct kfile_part *parts, size_t n, ann_progress_fn progress,
+                   void *arg);
 
 struct kfile;
 
-/* Opens and checks.  ANN_OPEN_LOAD reads and verifies every section into memory of its own (huge
- * pages); ANN_OPEN_MAP maps each section as one run of memory (chunks are mapped side by side) and
- * verifies header and directory alone.  max_memory: 0 or the most bytes LOAD may take (ANN_ELIMIT). */
+/* Opens and checks.  ANN_OPEN_LOAD reads and verifies every section into memory of its own
+ * (huge pages); ANN_OPEN_MAP maps each section as one run of memory (chunks are mapped side by
+ * side) and verifies header and directory alone.  max_memory: 0 or the most bytes LOAD may take
+ * (ANN_ELIMIT). */
 ann_err kfile_open(const char *path, ann_open_mode mode, uint64_t max_memory,
                    ann_progress_fn progress, void *arg, struct kfile **out);
 

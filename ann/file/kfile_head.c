@@ -1,8 +1,10 @@
-/* kfile_head.c - places, writes and reads the head of a file.  See kfile_head.h, docs/format.md.
+/* kfile_head.c - places, writes and reads the head of a file.  See kfile_head.h,
+ * docs/format.md.
  *
  * The reader parses the few numbers that cannot be computed, computes all others as the writer
- * does, writes the head anew and compares.  So there is one description of the layout, and a byte
- * that is not as it must be has nowhere to hide: other forms of a number, holes, overlaps. */
+ * does, writes the head anew and compares.  So there is one description of the layout, and a
+ * byte that is not as it must be has nowhere to hide: other forms of a number, holes, overlaps.
+ */
 #include <config.h>
 
 #include <string.h>
@@ -13,9 +15,28 @@
 
 /* Where in the header each number stands. */
 enum number {
-    N_MAGIC, N_MAJOR, N_MINOR, N_FEATURES, N_ORDER, N_IDENTITY, N_IDENTITY_LOW, N_FILE_LEN,
-    N_HEAD_LEN, N_SECTIONS, N_RESERVED, N_KIND = N_RESERVED + 4, N_METRIC, N_DTYPE, N_DIM,
-    N_SLOTS, N_LIVE, N_SEED, N_NEXT_ID, N_PARAMS, N_SUM = N_PARAMS + KFILE_PARAMS, N_COUNT
+    N_MAGIC,
+    N_MAJOR,
+    N_MINOR,
+    N_FEATURES,
+    N_ORDER,
+    N_IDENTITY,
+    N_IDENTITY_LOW,
+    N_FILE_LEN,
+    N_HEAD_LEN,
+    N_SECTIONS,
+    N_RESERVED,
+    N_KIND = N_RESERVED + 4,
+    N_METRIC,
+    N_DTYPE,
+    N_DIM,
+    N_SLOTS,
+    N_LIVE,
+    N_SEED,
+    N_NEXT_ID,
+    N_PARAMS,
+    N_SUM = N_PARAMS + KFILE_PARAMS,
+    N_COUNT
 };
 _Static_assert(N_COUNT == HEAD_NUMBERS, "the header's numbers");
 
@@ -33,13 +54,13 @@ uint64_t head_chunk_rows(uint64_t row_bytes, uint64_t limit)
 
 bool head_meta_sound(const struct kfile_meta *m, const char **what)
 {
-    *what = m->kind > 255                     ? "kind"
-            : m->metric > 255                 ? "metric"
-            : m->dtype > 255                  ? "dtype"
+    *what = m->kind > 255                        ? "kind"
+            : m->metric > 255                    ? "metric"
+            : m->dtype > 255                     ? "dtype"
             : m->dim < 1 || m->dim > ANN_DIM_MAX ? "dim"
-            : m->slots > KFILE_ROWS_MAX       ? "slots"
-            : m->live > m->slots              ? "live"
-                                              : NULL;
+            : m->slots > KFILE_ROWS_MAX          ? "slots"
+            : m->live > m->slots                 ? "live"
+                                                 : NULL;
     return !*what;
 }
 
@@ -57,8 +78,8 @@ static uint64_t divide_up(uint64_t a, uint64_t b)
     return a / b + (a % b != 0);
 }
 
-/* Rows, row_bytes and chunk_rows must be within their bounds: then nothing here can overflow, for
- * a section has less than 2^51 bytes. */
+/* Rows, row_bytes and chunk_rows must be within their bounds: then nothing here can overflow,
+ * for a section has less than 2^51 bytes. */
 static void measure(struct head_section *s)
 {
     s->bytes = s->rows * s->row_bytes;
@@ -227,8 +248,8 @@ void head_frame_bytes(const struct head_frame *f, uint8_t bytes[HEAD_FRAME_MAX])
 /* ANN_EFORMAT unless the first bytes, as many as there are, are a kith file's. */
 static ann_err check_magic(const uint8_t *p, size_t len)
 {
-    static const uint8_t magic[] = {0x84, 0xa3, 'h', 'd', 'r', 0xdc, 0, HEAD_NUMBERS,
-                                    0xcf, 'K', 'I', 'T', 'H', '-', 'A', 'N', 'N'};
+    static const uint8_t magic[] = {0x84, 0xa3, 'h', 'd', 'r', 0xdc, 0,   HEAD_NUMBERS, 0xcf,
+                                    'K',  'I',  'T', 'H', '-', 'A',  'N', 'N'};
     for (size_t i = 0; i < sizeof magic && i < len; i++)
         if (p[i] != magic[i] && i != 6 && i != 7) /* a later version may count more */
             return ANN_FAIL(ANN_EFORMAT, "not a kith file");
@@ -239,14 +260,15 @@ static ann_err check_magic(const uint8_t *p, size_t len)
     return ANN_OK;
 }
 
-/* The numbers of the header, whose checksum is the promise of every version: the last number is the
- * XXH3-64 of all bytes before it. */
+/* The numbers of the header, whose checksum is the promise of every version: the last number is
+ * the XXH3-64 of all bytes before it. */
 static ann_err check_header_sum(const uint8_t *p, size_t len)
 {
     const size_t count = (size_t)p[6] << 8 | p[7];
     const size_t bytes = NUMBERS_AT + 9 * count;
     if (count < N_RESERVED || len < bytes)
-        return ANN_FAIL(ANN_EDAMAGED, "header: %zu numbers do not fit into %zu bytes", count, len);
+        return ANN_FAIL(ANN_EDAMAGED, "header: %zu numbers do not fit into %zu bytes", count,
+                        len);
     const uint8_t *sum = p + bytes - 9;
     if (!sum_same(get_number(sum), sum64(p, bytes - 9)))
         return ANN_FAIL(ANN_EDAMAGED, "header: its checksum does not match");
@@ -313,8 +335,8 @@ ann_err head_read(struct head *h, const uint8_t *p, size_t len, uint64_t size)
     h->file_len = x[N_FILE_LEN];
     h->head_len = x[N_HEAD_LEN];
     h->n = x[N_SECTIONS];
-    h->meta = (struct kfile_meta){x[N_KIND], x[N_METRIC], x[N_DTYPE], x[N_DIM], x[N_SLOTS],
-                                  x[N_LIVE], x[N_SEED], x[N_NEXT_ID], {0}};
+    h->meta = (struct kfile_meta){x[N_KIND], x[N_METRIC], x[N_DTYPE],   x[N_DIM], x[N_SLOTS],
+                                  x[N_LIVE], x[N_SEED],   x[N_NEXT_ID], {0}};
     memcpy(h->meta.params, x + N_PARAMS, sizeof h->meta.params);
     const char *what;
     if (!head_meta_sound(&h->meta, &what))
@@ -340,7 +362,8 @@ static ann_err check_section(const struct head *h, size_t i)
     return ANN_OK;
 }
 
-/* One entry of the directory; the sums go to h->sums from *sum on, of which there are `room`. */
+/* One entry of the directory; the sums go to h->sums from *sum on, of which there are `room`.
+ */
 static ann_err read_section(struct head *h, size_t i, const wire_value *v, size_t *sum,
                             size_t room)
 {
@@ -379,7 +402,10 @@ static ann_err read_directory(struct head *h, const uint8_t *p)
     const size_t at = HEAD_HDR_BYTES + 4, room = h->head_len / 9;
     struct wire_doc *doc = NULL;
     size_t used, n, sum = 0;
-    if (h->head_len < at || memcmp(p + HEAD_HDR_BYTES, "\xa3" "dir", 4) != 0)
+    if (h->head_len < at || memcmp(p + HEAD_HDR_BYTES,
+                                   "\xa3"
+                                   "dir",
+                                   4) != 0)
         return ANN_FAIL(ANN_EDAMAGED, "directory: it is not behind the header");
     ann_err err = wire_scan(p + at, h->head_len - at, HEAD_MAX, &used);
     if (!err)

@@ -1,8 +1,9 @@
 /* kfile_head.h - the head of a file: its numbers, its directory, and where everything lies.
  *
- * Place: file; used by the writer (kfile_save.c) and the reader (kfile_open.c), so that both agree.
- * Invariant: the bytes of a head follow from struct head alone.  A reader accepts exactly the bytes
- * the writer would have written; each place, length and count is computed, never believed. */
+ * Place: file; used by the writer (kfile_save.c) and the reader (kfile_open.c), so that both
+ * agree. Invariant: the bytes of a head follow from struct head alone.  A reader accepts
+ * exactly the bytes the writer would have written; each place, length and count is computed,
+ * never believed. */
 #ifndef KITH_FILE_KFILE_HEAD_H
 #define KITH_FILE_KFILE_HEAD_H
 
@@ -15,11 +16,11 @@
 #define HEAD_FEATURES      UINT64_C(0) /* the bits this library knows */
 #define HEAD_LITTLE_ENDIAN 1
 
-#define HEAD_MAX      ((size_t)1 << 20)   /* bytes before the first pad */
-#define HEAD_ROW_MAX  ((uint64_t)1 << 19) /* bytes of a row */
+#define HEAD_MAX       ((size_t)1 << 20)   /* bytes before the first pad */
+#define HEAD_ROW_MAX   ((uint64_t)1 << 19) /* bytes of a row */
 #define HEAD_CHUNK_MAX ((uint64_t)1 << 31) /* bytes of a chunk */
-#define HEAD_PAGE     4096 /* where sections of at least so many bytes begin; else HEAD_LINE */
-#define HEAD_LINE     64
+#define HEAD_PAGE      4096 /* where sections of at least so many bytes begin; else HEAD_LINE */
+#define HEAD_LINE      64
 #define HEAD_FRAME_MAX (2 * WIRE_BIN_HEAD + HEAD_PAGE) /* between two chunks */
 
 #define HEAD_NUMBERS   39
@@ -48,7 +49,8 @@ struct head {
     uint64_t *sums; /* of all sections; from mem_alloc */
 };
 
-/* Largest power of two of rows whose bytes are within limit, but not fewer than make whole pages. */
+/* Largest power of two of rows whose bytes are within limit, but not fewer than make whole
+ * pages. */
 uint64_t head_chunk_rows(uint64_t row_bytes, uint64_t limit);
 
 /* Whether meta's own numbers are within their bounds; `what` names the first that is not. */
@@ -77,13 +79,13 @@ struct head_frame {
 struct head_frame head_frame(const struct head_section *s, uint64_t i);
 void head_frame_bytes(const struct head_frame *f, uint8_t bytes[HEAD_FRAME_MAX]);
 
-/* Reading, in two steps.  First the header: p [len] are the file's first bytes, all of them if it
- * has no more than HEAD_FIRST; size is the file's.  Sets everything but sections. */
+/* Reading, in two steps.  First the header: p [len] are the file's first bytes, all of them if
+ * it has no more than HEAD_FIRST; size is the file's.  Sets everything but sections. */
 #define HEAD_FIRST ((size_t)1 << 16)
 ann_err head_read(struct head *h, const uint8_t *p, size_t len, uint64_t size);
 
-/* Then the directory: p [h->head_len] is the head, end the file's last HEAD_END_BYTES.  On success
- * h->sums must be freed. */
+/* Then the directory: p [h->head_len] is the head, end the file's last HEAD_END_BYTES.  On
+ * success h->sums must be freed. */
 ann_err head_read_sections(struct head *h, const uint8_t *p, const uint8_t end[HEAD_END_BYTES]);
 
 void head_free(struct head *h);

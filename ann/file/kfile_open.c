@@ -1,10 +1,10 @@
 /* kfile_open.c - opens, loads, maps and verifies a file.  See kfile.h.
  *
- * A mapped file is mapped once as a whole; a section of more than one chunk has, besides, a run of
- * addresses of its own in which its chunks lie side by side, which works because every chunk begins
- * at a multiple of a page in the file and all but the last are whole pages long.
- * Invariant: no byte of the file is used as a size or place unless kfile_head.c has computed the
- * same, so checksums protect from accidents alone and could all be forged. */
+ * A mapped file is mapped once as a whole; a section of more than one chunk has, besides, a run
+ * of addresses of its own in which its chunks lie side by side, which works because every chunk
+ * begins at a multiple of a page in the file and all but the last are whole pages long.
+ * Invariant: no byte of the file is used as a size or place unless kfile_head.c has computed
+ * the same, so checksums protect from accidents alone and could all be forged. */
 #include <config.h>
 
 #include <errno.h>
@@ -141,8 +141,9 @@ static ann_err check_block(const struct kfile *f, const struct head_section *s, 
 {
     if (sum_same(s->sums[b], sum64(p, n)))
         return ANN_OK;
-    return ANN_FAIL(ANN_EDAMAGED, "%s: section %s: its bytes %llu..%llu do not match their checksum",
-                    f->path, s->name, (unsigned long long)(b * SUM_BLOCK),
+    return ANN_FAIL(ANN_EDAMAGED,
+                    "%s: section %s: its bytes %llu..%llu do not match their checksum", f->path,
+                    s->name, (unsigned long long)(b * SUM_BLOCK),
                     (unsigned long long)(b * SUM_BLOCK + n - 1));
 }
 
@@ -168,8 +169,9 @@ static ann_err check_frames(const struct kfile *f, const struct head_section *s)
                 return err;
         }
         if (memcmp(have, want, (size_t)frame.len) != 0)
-            return ANN_FAIL(ANN_EDAMAGED, "%s: section %s: the padding before chunk %llu is damaged",
-                            f->path, s->name, (unsigned long long)i);
+            return ANN_FAIL(ANN_EDAMAGED,
+                            "%s: section %s: the padding before chunk %llu is damaged", f->path,
+                            s->name, (unsigned long long)i);
     }
     return ANN_OK;
 }
@@ -239,7 +241,8 @@ static ann_err map_chunks(struct kfile *f, size_t i)
     const struct head_section *s = &f->head.sections[i];
     struct held *held = &f->held[i];
     const size_t run = (size_t)(s->bytes + HEAD_PAGE - 1) / HEAD_PAGE * HEAD_PAGE;
-    uint8_t *base = mmap(NULL, run, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *base =
+        mmap(NULL, run, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return read_failed(f->path, "reserve addresses for it");
     held->map = base;
@@ -262,9 +265,10 @@ static ann_err map(struct kfile *f)
     for (size_t i = 0; i < f->head.n; i++) {
         const struct head_section *s = &f->head.sections[i];
         if (s->chunks > 1 && sysconf(_SC_PAGESIZE) != HEAD_PAGE)
-            return ANN_FAIL(ANN_ENOTSUP, "%s: section %s has several chunks, which can be mapped "
-                            "only where pages have %d bytes; load it", f->path, s->name,
-                            HEAD_PAGE);
+            return ANN_FAIL(ANN_ENOTSUP,
+                            "%s: section %s has several chunks, which can be mapped "
+                            "only where pages have %d bytes; load it",
+                            f->path, s->name, HEAD_PAGE);
         f->held[i].map = s->chunks > 0 ? f->whole + s->offset : NULL;
         const ann_err err = s->chunks > 1 ? map_chunks(f, i) : ANN_OK;
         if (err)

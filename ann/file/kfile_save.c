@@ -1,8 +1,9 @@
 /* kfile_save.c - writes a file beside the old one and puts it in its place.  See kfile.h.
  *
- * Invariant: until rename the old file is untouched, and rename comes after a successful fsync, so
- * that a crash or power loss leaves the old file or the new one, whole.  A failed fsync is never
- * tried again: the kernel may have dropped what it could not write and would then report success. */
+ * Invariant: until rename the old file is untouched, and rename comes after a successful fsync,
+ * so that a crash or power loss leaves the old file or the new one, whole.  A failed fsync is
+ * never tried again: the kernel may have dropped what it could not write and would then report
+ * success. */
 #include <config.h>
 
 #include <errno.h>
@@ -19,8 +20,9 @@
 #include "ann/file/kfile_head.h"
 #include "ann/file/vfs.h"
 
-#define STEP ((size_t)4 << 20) /* bytes of a write, between two looks at the progress callback */
-#define SMALL 65536            /* pieces below it are gathered */
+#define STEP                                                                                   \
+    ((size_t)4 << 20) /* bytes of a write, between two looks at the progress callback */
+#define SMALL 65536   /* pieces below it are gathered */
 
 static uint64_t chunk_limit = HEAD_CHUNK_MAX;
 
@@ -35,9 +37,9 @@ struct save {
     char *target;      /* the real file */
     char *temp;
     char *folder;
-    bool exists;       /* target does, with these bits */
+    bool exists; /* target does, with these bits */
     mode_t mode;
-    bool made;         /* temp is there */
+    bool made; /* temp is there */
     int fd;
     uint8_t *gathered; /* [SMALL], `used` of them */
     size_t used;
@@ -174,7 +176,8 @@ static ann_err put(struct save *s, const void *data, uint64_t n)
     return ANN_OK;
 }
 
-static ann_err write_section(struct save *s, const struct head_section *sec, const uint8_t *data)
+static ann_err write_section(struct save *s, const struct head_section *sec,
+                             const uint8_t *data)
 {
     uint8_t frame_bytes[HEAD_FRAME_MAX];
     for (uint64_t i = 0; i < sec->chunks; i++) {
@@ -203,7 +206,8 @@ static ann_err write_file(struct save *s, const struct kfile_part *parts)
     return err;
 }
 
-/* After the rename the new file is there; what may still fail is only its safety from power loss. */
+/* After the rename the new file is there; what may still fail is only its safety from power
+ * loss. */
 static ann_err publish(struct save *s)
 {
     if (s->vfs->fsync(s->fd) != 0)
@@ -246,8 +250,8 @@ static ann_err check_part(const struct head *h, size_t i, const struct kfile_par
 }
 
 /* The head but for sums and identity. */
-static ann_err plan(struct save *s, const struct kfile_meta *meta, const struct kfile_part *parts,
-                    size_t n)
+static ann_err plan(struct save *s, const struct kfile_meta *meta,
+                    const struct kfile_part *parts, size_t n)
 {
     struct head *h = &s->head;
     const char *what;
@@ -255,7 +259,8 @@ static ann_err plan(struct save *s, const struct kfile_meta *meta, const struct 
     if (!head_meta_sound(meta, &what))
         return ANN_FAIL(ANN_EINVAL, "%s: %s is out of bounds", s->shown, what);
     if (n > KFILE_SECTIONS)
-        return ANN_FAIL(ANN_EINVAL, "%s: %zu sections, at most %d", s->shown, n, KFILE_SECTIONS);
+        return ANN_FAIL(ANN_EINVAL, "%s: %zu sections, at most %d", s->shown, n,
+                        KFILE_SECTIONS);
     h->meta = *meta;
     h->minor = HEAD_VERSION_MINOR;
     h->n = n;
@@ -313,7 +318,8 @@ static void clean(struct save *s)
 }
 
 ann_err kfile_save(const char *path, const struct kfile_meta *meta,
-                   const struct kfile_part *parts, size_t n, ann_progress_fn progress, void *arg)
+                   const struct kfile_part *parts, size_t n, ann_progress_fn progress,
+                   void *arg)
 {
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
     return ANN_FAIL(ANN_ENOTSUP, "%s: files are written on little-endian machines only", path);

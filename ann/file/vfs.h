@@ -1,7 +1,8 @@
 /* vfs.h - the system calls of the file's writer and reader, as a table that a test may replace.
  *
- * Place: file.  With another table a test makes any one call fail, cut a write short, or records
- * what a power loss would have left.  Each entry behaves as the call of its name: -1 and errno. */
+ * Place: file.  With another table a test makes any one call fail, cut a write short, or
+ * records what a power loss would have left.  Each entry behaves as the call of its name: -1
+ * and errno. */
 #ifndef KITH_FILE_VFS_H
 #define KITH_FILE_VFS_H
 
@@ -22,8 +23,8 @@ struct vfs {
 
 extern const struct vfs vfs_system;
 
-/* The table in use; vfs_use(NULL) goes back to the system's.  Tests only, and not while a file is
- * being read or written. */
+/* The table in use; vfs_use(NULL) goes back to the system's.  Tests only, and not while a file
+ * is being read or written. */
 const struct vfs *vfs_now(void);
 void vfs_use(const struct vfs *table);
 

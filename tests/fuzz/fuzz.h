@@ -7,8 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Makes the lengths that stand in a file those of the file, so that a mutation is not thrown out
- * for them alone. */
+/* Makes the lengths that stand in a file those of the file, so that a mutation is not thrown
+ * out for them alone. */
 void fuzz_mend(uint8_t *data, size_t size);
 
 #endif

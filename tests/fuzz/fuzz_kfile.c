@@ -1,8 +1,8 @@
 /* fuzz_kfile.c - any bytes as a file: opened, verified, read whole, mapped and loaded alike.
  *
- * Built with FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION, so that checksums hold nothing up and every
- * check of structure must stand alone.  "make fuzz" builds it with libFuzzer; replay.c runs it in
- * "make check". */
+ * Built with FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION, so that checksums hold nothing up and
+ * every check of structure must stand alone.  "make fuzz" builds it with libFuzzer; replay.c
+ * runs it in "make check". */
 #include <config.h>
 
 #include <fcntl.h>
@@ -73,7 +73,10 @@ void fuzz_mend(uint8_t *data, size_t size)
     if (size < HEAD_HDR_BYTES + HEAD_END_BYTES)
         return;
     uint8_t *end = data + size - HEAD_END_BYTES;
-    memcpy(end, "\xa3" "end\x94", 5);
+    memcpy(end,
+           "\xa3"
+           "end\x94",
+           5);
     for (int i = 0; i < 4; i++)
         end[5 + 9 * i] = 0xcf;
     put_number(data + 8 + 9 * 7, size);

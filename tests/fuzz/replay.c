@@ -1,5 +1,6 @@
-/* replay.c - runs a fuzz target without libFuzzer: on the files named, or on mutations of a good
- * file that follow from a fixed seed.  --seed PATH writes that good file, a start for a corpus. */
+/* replay.c - runs a fuzz target without libFuzzer: on the files named, or on mutations of a
+ * good file that follow from a fixed seed.  --seed PATH writes that good file, a start for a
+ * corpus. */
 #include <config.h>
 
 #include <stdio.h>
@@ -23,15 +24,26 @@ static uint64_t next(uint64_t below)
 /* A number of the head, a few bytes, or another length. */
 static size_t mutate(uint8_t *p, size_t len, size_t head)
 {
-    static const uint64_t values[] = {0, 1, 2, 63, 64, 4095, 4096, UINT64_C(1) << 20,
-                                      UINT64_C(1) << 31, UINT32_MAX, UINT64_C(1) << 32,
-                                      UINT64_C(1) << 63, UINT64_MAX};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      2,
+                                      63,
+                                      64,
+                                      4095,
+                                      4096,
+                                      UINT64_C(1) << 20,
+                                      UINT64_C(1) << 31,
+                                      UINT32_MAX,
+                                      UINT64_C(1) << 32,
+                                      UINT64_C(1) << 63,
+                                      UINT64_MAX};
     const uint64_t kind = next(4);
     if (kind == 0) {
         size_t at = next(head - 9);
         while (at > 0 && p[at] != 0xcf)
             at--;
-        put_u64(p + at, next(2) ? values[next(sizeof values / 8)] : get_u64(p + at) + next(5) - 2);
+        put_u64(p + at,
+                next(2) ? values[next(sizeof values / 8)] : get_u64(p + at) + next(5) - 2);
     } else if (kind == 1) {
         p[next(head)] = (uint8_t)next(256);
     } else if (kind == 2) {
