@@ -184,7 +184,9 @@ static ann_err measure_peers(const struct command *c, const struct dataset *d,
 static void print_ratio(const struct outcome *a, const struct outcome *b)
 {
     printf("  %s against %s:", a->index, b->index);
-    for (size_t t = 0; t < a->ntargets; t++) {
+    if (a->npoints == 1 && b->npoints == 1)
+        printf("  %.2f", a->points[0].qps / b->points[0].qps);
+    for (size_t t = 0; t < a->ntargets && a->npoints + b->npoints > 2; t++) {
         const double ratio = a->at[t].qps / b->at[t].qps;
         if (isfinite(ratio))
             printf("  %.2f%s at %g", ratio, a->at[t].at_least || b->at[t].at_least ? "*" : "",
@@ -210,7 +212,8 @@ static void print_ratios(const struct command *c, const struct outcomes *all)
                 print_ratio(&all->items[own], &all->items[peer]);
         i = end;
     }
-    printf("  (* one of the two was above that recall at its lowest effort)\n");
+    if (!c->flat)
+        printf("  (* one of the two was above that recall at its lowest effort)\n");
 }
 
 static ann_err write_json(const char *path, const struct outcomes *all)

@@ -272,6 +272,8 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     *t = (struct timing){ NAN, NAN, NAN, NAN, NAN, NAN, NAN };
     begin_for(&o, "time", c, effort);
     js_put_double(&o, "seconds", RUNNER_PASS_S);
+    js_put_double(&o, "slow", RUNNER_SLOW_S);
+    js_put_double(&o, "most", RUNNER_MOST_S);
     const ann_err err = ask(u->process, &o, &answer);
     if (err)
         return err;

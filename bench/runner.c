@@ -14,7 +14,7 @@
 
 #define LADDER_STEP 1.4142135623730951
 #define EFFORT_CAP 8192
-#define SWEEP_BUDGET_S 60.0 /* the untimed passes of one contestant stop after this */
+#define SWEEP_BUDGET_S 25.0 /* the untimed passes of one contestant stop after this */
 #define BEYOND 0.3 /* of the way from the highest asked recall to 1 is far enough */
 
 volatile sig_atomic_t runner_stop;
@@ -125,6 +125,8 @@ static void settle(struct contestant *c, struct outcome_point *p, const struct t
     p->p95_us = middle(t, s->rounds, offsetof(struct timing, p95_us));
     p->p99_us = middle(t, s->rounds, offsetof(struct timing, p99_us));
     p->p999_us = middle(t, s->rounds, offsetof(struct timing, p999_us));
+    if (!s->single)
+        p->mean_us = 1e6 / p->qps_batch;
     p->qps = s->batch_counts ? p->qps_batch : p->qps_single;
     if (c->best_counts)
         p->qps = fmax(p->qps_single, p->qps_batch); /* fmax passes a NAN over */

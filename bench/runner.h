@@ -65,7 +65,8 @@ ann_err runner_sweep(struct contestant *const *all, size_t count, const struct d
 double runner_clock(int clock);
 
 #define RUNNER_PASS_S 0.2 /* a timed pass repeats the queries until it took this long */
-#define RUNNER_SLOW_S 1.0 /* and takes fewer of them if one round took longer than this */
+#define RUNNER_SLOW_S 1.0 /* from here on one pass tells both rate and latencies, unwarmed */
+#define RUNNER_MOST_S 4.0 /* and it takes only as many queries as fit in this */
 
 /* subject.c: an index of kith.  Builds it and measures time and memory. */
 ann_err subject_open(struct contestant *c, const char *spec, const struct dataset *d,

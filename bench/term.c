@@ -141,7 +141,10 @@ static void print_plot(const struct outcomes *all, size_t from, size_t to, FILE 
 {
     struct frame p;
     char number[DISPLAY_MAX];
-    if (!frame_fit(&p, all, from, to))
+    bool sweep = false;
+    for (size_t i = from; i < to; i++)
+        sweep = sweep || all->items[i].npoints > 1;
+    if (!sweep || !frame_fit(&p, all, from, to))
         return;
     p.columns = columns > PLOT_COLUMNS_MAX + PLOT_LABEL + 4 ? PLOT_COLUMNS_MAX
                 : columns > 40                              ? columns - PLOT_LABEL - 4
