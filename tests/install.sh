@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make install into a scratch folder; what pkg-config says about it then builds the C example of
-# README.md and those of docs/examples, and the installed programs start.
+# README.md and those of docs/examples, and the installed programs run the commands of README.md.
 set -eu
 : "${top_srcdir:?run by make check}" "${top_builddir:?run by make check}"
 command -v pkg-config >/dev/null || exit 77
@@ -28,7 +28,7 @@ export LD_LIBRARY_PATH=$libdir
 
 # The words of the shared object stay inside: a user links -lkith-ann and nothing else.
 flags=$(pkg-config --cflags --libs kith-ann)
-case $flags in
+case $(pkg-config --libs kith-ann) in
 *openblas* | *msgpack*) echo "private libraries leak to users: $flags"; exit 1 ;;
 esac
 
@@ -44,8 +44,28 @@ for source in "$work/readme.c" "$top_srcdir"/docs/examples/*.c; do
     [ -s "$work/out" ] || { echo "$source says nothing"; exit 1; }
 done
 
+# The block of README.md under "On the command line", on vectors of random bytes.
+npy() { # FILE ROWS COLUMNS
+    local head="{'descr': '|u1', 'fortran_order': False, 'shape': ($2, $3), }"
+    { printf '\223NUMPY\001\000\166\000%-117s\n' "$head"; head -c $(($2 * $3)) /dev/urandom; } >"$1"
+}
+npy words.npy 500 20
+npy queries.npy 10 20
+PATH=$prefix/bin:$PATH
+awk '/^## /{ in_part = $0 == "## On the command line" }
+     in_part && /^```$/ { exit } on && in_part { print } in_part && /^```sh$/ { on = 1 }' \
+    "$top_srcdir/README.md" >"$work/commands"
+[ -s "$work/commands" ] || { echo "no commands in README.md"; exit 1; }
+while read -r command; do
+    bash -c "$command" >"$work/out" 2>&1 </dev/null || {
+        echo "README.md: $command"
+        cat "$work/out"
+        exit 1
+    }
+done <"$work/commands"
+
 for program in ann annbench; do
-    "$prefix/bin/$program" --version >"$work/out" || { echo "$program --version fails"; exit 1; }
-    "$prefix/bin/$program" --help >"$work/out" || { echo "$program --help fails"; exit 1; }
+    "$program" --version >"$work/out" || { echo "$program --version fails"; exit 1; }
+    "$program" --help >"$work/out" || { echo "$program --help fails"; exit 1; }
     [ -e "$prefix/share/man/man1/$program.1" ] || { echo "no man page of $program"; exit 1; }
 done
