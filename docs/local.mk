@@ -10,3 +10,6 @@ docs_examples_02_filter_SOURCES = docs/examples/02_filter.c
 docs_examples_02_filter_LDADD = libkith-ann.la
 docs_examples_03_file_SOURCES = docs/examples/03_file.c
 docs_examples_03_file_LDADD = libkith-ann.la
+
+dist_man_MANS += docs/man/ann.1
+dist_bashcompletion_DATA += completion/ann.bash

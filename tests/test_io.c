@@ -20,7 +20,7 @@
 #include "ann/io/progress.h"
 
 /* HDF5 1.10 itself loses memory over some damaged files. */
-const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) __attribute__((visibility("default")));
 const char *__lsan_default_suppressions(void)
 {
     return "leak:libhdf5";

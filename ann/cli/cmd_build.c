@@ -43,6 +43,18 @@ static void feed_close(struct feed *f)
     mem_free(f->ids);
 }
 
+/* The library counts vectors from the block's first, people from the file's. */
+static ann_err in_file(ann_err err, const struct feed *f)
+{
+    char text[ERROR_MESSAGE_MAX];
+    size_t row;
+    int end = 0;
+    snprintf(text, sizeof text, "%s", error_message());
+    if (sscanf(text, "vector %zu:%n", &row, &end) == 1 && end > 0)
+        return ANN_FAIL(err, "%s: vector %zu:%s", f->path, f->done + row, text + end);
+    return error_prefix(err, f->path);
+}
+
 /* All of f into ix, block by block. */
 static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_t dim, bool update)
 {
@@ -66,10 +78,8 @@ static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_
         session_adding(f->done, total);
         const ann_id *ids = f->ids ? f->ids + f->done : NULL;
         err = io_library(update ? ann_update(ix, v, ids) : ann_add(ix, v, ids));
-        if (err && f->done > 0 && strstr(error_message(), "row"))
-            return ANN_FAIL(err, "%s: %s (counted from row %zu)", f->path, error_message(), f->done);
         if (err)
-            return error_prefix(err, f->path);
+            return in_file(err, f);
         f->done += block.n;
     }
     if (f->ids && f->done != f->n_ids)
@@ -97,12 +107,9 @@ static int build_options(const struct args *a, ann_options *o)
     *o = start;
     if (a->spec && ann_options_parse(o, a->spec) != ANN_OK)
         return cli_usage(a, "--spec %s: %s", a->spec, ann_error_message());
-    char metric[32];
     if (a->metric) {
-        const char *kind = o->kind == ANN_FLAT ? "flat" : "hnsw";
         char spec[64];
-        snprintf(metric, sizeof metric, "metric=%s", a->metric);
-        snprintf(spec, sizeof spec, "%s,%s", kind, metric);
+        snprintf(spec, sizeof spec, "metric=%s", a->metric);
         if (ann_options_parse(o, spec) != ANN_OK)
             return cli_usage(a, "--metric %s: %s", a->metric, ann_error_message());
     }
@@ -126,6 +133,8 @@ int cmd_build(const struct args *a)
     int status = input_options(a, &in);
     if (status < 0 && !a->output)
         status = cli_usage(a, "build needs --output FILE");
+    if (status < 0 && strcmp(a->output, "-") == 0)
+        status = cli_usage(a, "an index is written to a file, not to standard output");
     if (status < 0)
         status = build_options(a, &o);
     if (status >= 0)

@@ -85,6 +85,8 @@ int cmd_merge(const struct args *a)
     int status = -1;
     if (!a->output)
         return cli_usage(a, "merge needs --output FILE");
+    if (strcmp(a->output, "-") == 0)
+        return cli_usage(a, "an index is written to a file, not to standard output");
     ann_err err = session_lock(a->output, &lock);
     for (int i = 0; i < a->n && !err && status < 0; i++) {
         ann_index *from = NULL;

@@ -30,7 +30,7 @@ struct option {
 
 #define AT(field) offsetof(struct args, field)
 #define FORMATS "npy fvecs ivecs bvecs raw idx hdf5"
-#define TYPES "f32 f16 bf16 i8 u8 b1 i32 u32 i64 u64"
+#define TYPES "f32 f16 bf16 f64 i8 u8 b1 i32 u32 i64 u64"
 #define READERS " build add update search recall convert "
 
 static const struct option options[] = {
@@ -300,23 +300,18 @@ static int take_option(struct args *a, int argc, char **argv, int *i)
 /* text, wrapped at 79 columns, each line after the first with `indent` blanks. */
 static void wrapped(const char *text, size_t at, size_t indent)
 {
-    while (*text) {
-        const size_t n = strcspn(text, " \n");
-        if (at + n > 79 && at > indent) {
+    for (bool first = true; *text; first = false) {
+        const size_t n = strcspn(text, " ");
+        if (!first && at + 1 + n > 79) {
             printf("\n%*s", (int)indent, "");
             at = indent;
-        }
-        printf("%.*s", (int)n, text);
-        at += n;
-        text += n;
-        if (*text == '\n') {
-            printf("\n%*s", (int)indent, "");
-            at = indent;
-        } else if (*text && at < 79) {
+        } else if (!first) {
             putchar(' ');
             at++;
         }
-        text += *text != '\0';
+        printf("%.*s", (int)n, text);
+        at += n;
+        text += n + (text[n] == ' ');
     }
     putchar('\n');
 }
