@@ -349,7 +349,7 @@ ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind
         if (job->progress && job->progress(job->progress_arg, "add", done + b.n, n))
             err = ANN_FAIL(ANN_ECANCELED, "canceled after %zu of %zu vectors", done + b.n, n);
     }
-    if (!err && h->changes > h->linked / 16)
+    if (!err && h->changes > h->linked / 64)
         err = hnsw_make_reachable(h, job);
     build_free(&b);
     if (err)

@@ -3,7 +3,7 @@
  * Rows drop links, so a node, or a group of copies of one vector, can lose every link that leads
  * to it from outside.  Two nets: in-links are counted while the graph grows, and a node without
  * any takes the place of a filler in a neighbour's row; after larger changes a walk over all links
- * finds what is cut off and links it the same way from the nearest node that is not. */
+ * finds what is cut off and links it from the nearest node that is not. */
 #include <config.h>
 
 #include <string.h>
@@ -12,8 +12,10 @@
 #include "ann/hnsw/hnsw.h"
 
 /* Puts slot into p's row in place of the farthest filler with other in-links (or, if `kept`, of
- * any such edge); false if there is none. */
-static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept, struct hnsw_worker *w)
+ * any such edge); false if there is none.  parent [slots] (or NULL): an edge from a node's parent
+ * stays. */
+static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept,
+                       const uint32_t *parent, struct hnsw_worker *w)
 {
     uint32_t *in = h->in_degree.data;
     struct hnsw_edge *e = w->edges;
@@ -26,6 +28,7 @@ static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept, str
     } else {
         for (size_t i = 0; i < n; i++)
             if ((kept || !e[i].kept) && in[e[i].slot] > 1 &&
+                !(parent && parent[e[i].slot] == p) &&
                 (worst == SIZE_MAX || e[i].dist > e[worst].dist))
                 worst = i;
         if (worst == SIZE_MAX)
@@ -44,7 +47,7 @@ bool hnsw_adopt(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
     const uint32_t *row = hnsw_row0(h, slot);
     for (int kept = 0; kept < 2; kept++)
         for (uint32_t i = 0; i < h->m0 && row[i] != HNSW_NONE; i++)
-            if (take_place(h, row[i], slot, kept, w))
+            if (take_place(h, row[i], slot, kept, NULL, w))
                 return true;
     return false;
 }
@@ -53,19 +56,20 @@ bool hnsw_adopt(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
 
 struct walk {
     uint64_t *reached; /* bitmap [slots] */
-    uint32_t *queue;   /* [slots] */
+    uint32_t *queue;   /* [slots]: what was reached, in this order */
+    uint32_t *parent;  /* [slots]: from where a reached node was reached first */
     size_t head, tail;
 };
 
-static bool walk_enter(struct walk *k, uint32_t slot)
+static void walk_enter(struct walk *k, uint32_t slot, uint32_t from)
 {
     uint64_t *word = &k->reached[slot >> 6];
     const uint64_t bit = UINT64_C(1) << (slot & 63);
     if (*word & bit)
-        return false;
+        return;
     *word |= bit;
+    k->parent[slot] = from;
     k->queue[k->tail++] = slot;
-    return true;
 }
 
 static bool walk_reached(const struct walk *k, uint32_t slot)
@@ -79,10 +83,17 @@ static void walk_on(const struct hnsw *h, struct walk *k)
     while (k->head < k->tail) {
         if (k->head + 8 < k->tail)
             __builtin_prefetch(hnsw_row0(h, k->queue[k->head + 8]));
-        const uint32_t *row = hnsw_row0(h, k->queue[k->head++]);
+        const uint32_t from = k->queue[k->head++], *row = hnsw_row0(h, from);
         for (uint32_t i = 0; i < h->m0 && row[i] < h->slots; i++)
-            walk_enter(k, row[i]);
+            walk_enter(k, row[i], from);
     }
+}
+
+static void walk_close(struct walk *k)
+{
+    mem_free(k->reached);
+    mem_free(k->queue);
+    mem_free(k->parent);
 }
 
 static ann_err walk_open(const struct hnsw *h, struct walk *k)
@@ -90,21 +101,15 @@ static ann_err walk_open(const struct hnsw *h, struct walk *k)
     memset(k, 0, sizeof *k);
     k->reached = mem_zalloc(1, bitmap_bytes(h->slots));
     k->queue = mem_alloc((size_t)h->slots * sizeof *k->queue);
-    if (!k->reached || !k->queue) {
-        mem_free(k->reached);
-        mem_free(k->queue);
+    k->parent = mem_alloc((size_t)h->slots * sizeof *k->parent);
+    if (!k->reached || !k->queue || !k->parent) {
+        walk_close(k);
         return ANN_FAIL(ANN_ENOMEM, "out of memory for a walk over %u nodes", h->slots);
     }
     if (h->entry != HNSW_NONE)
-        walk_enter(k, h->entry);
+        walk_enter(k, h->entry, HNSW_NONE);
     walk_on(h, k);
     return ANN_OK;
-}
-
-static void walk_close(struct walk *k)
-{
-    mem_free(k->reached);
-    mem_free(k->queue);
 }
 
 ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first)
@@ -123,8 +128,11 @@ ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first)
     return ANN_OK;
 }
 
-/* Links an unreached node from the nearest reached ones that have a place to spare. */
-static bool link_unreached(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
+/* Links an unreached node from the nearest reached one that has a place to spare; returns that
+ * one.  Edges of the walk's tree stay, so that what is reached remains so, and there are places: a
+ * tree has fewer edges than the graph, and its leaves, last in the queue, have none. */
+static uint32_t link_unreached(struct hnsw *h, uint32_t slot, const struct walk *k,
+                               struct hnsw_worker *w)
 {
     struct ann_search_stats ignored = {0};
     const void *q = hnsw_row_query(h, slot, w->scratch.query.data);
@@ -137,28 +145,33 @@ static bool link_unreached(struct hnsw *h, uint32_t slot, struct hnsw_worker *w)
     hnsw_search_level(h, q, 0, &b, &w->scratch, &ignored);
     scratch_unvisit(&w->scratch);
     for (int kept = 0; kept < 2; kept++)
-        for (size_t i = 0; i < b.size; i++)
-            if (key_slot(b.keys[i]) != slot && take_place(h, key_slot(b.keys[i]), slot, kept, w))
-                return true;
-    return false;
+        for (size_t i = 0; i < b.size; i++) {
+            const uint32_t from = key_slot(b.keys[i]);
+            if (walk_reached(k, from) && take_place(h, from, slot, kept, k->parent, w))
+                return from;
+        }
+    for (size_t i = k->tail; i-- > 0;)
+        if (take_place(h, k->queue[i], slot, true, k->parent, w))
+            return k->queue[i];
+    return HNSW_NONE;
 }
 
-/* One walk, with every cut-off part linked as it is met; *links: how many it took. */
-static ann_err walk_and_link(struct hnsw *h, const struct kind_job *job, struct hnsw_worker *w,
-                             uint32_t *links)
+/* One walk, with every cut-off part linked as it is met. */
+static ann_err walk_and_link(struct hnsw *h, const struct kind_job *job, struct hnsw_worker *w)
 {
     struct walk k;
     const ann_err err = walk_open(h, &k);
     if (err)
         return err;
-    *links = 0;
     for (uint32_t s = 0; s < h->slots; s++) {
         if (*hnsw_state(h, s) != HNSW_LINKED || walk_reached(&k, s))
             continue;
         pthread_rwlock_wrlock(job->gate);
-        *links += link_unreached(h, s, w);
+        const uint32_t from = link_unreached(h, s, &k, w);
         pthread_rwlock_unlock(job->gate);
-        walk_enter(&k, s);
+        if (from == HNSW_NONE)
+            continue;
+        walk_enter(&k, s, from);
         walk_on(h, &k);
     }
     walk_close(&k);
@@ -174,11 +187,7 @@ ann_err hnsw_make_reachable(struct hnsw *h, const struct kind_job *job)
         return err;
     if (!h->in_degree_known)
         hnsw_count_in_degrees(h);
-    /* Taking a place can cut another node off that hung on a part of the graph now unlinked: look
-     * again until nothing was missing, which is rarely more than once. */
-    uint32_t links = 1;
-    for (int round = 0; round < 8 && links > 0 && !err; round++)
-        err = walk_and_link(h, job, w, &links);
+    err = walk_and_link(h, job, w);
     if (!err)
         h->changes = 0;
     hnsw_workers_close(w, 1);

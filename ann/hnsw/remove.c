@@ -167,10 +167,7 @@ ann_err hnsw_sweep(void *state, bool now, const struct kind_job *job)
         for (s.level = 0; s.level <= h->max_level; s.level++)
             sweep_level(&s, rows, job);
         give_slots_back(h, job);
-        if (now || h->changes > h->linked / 16)
-            err = hnsw_make_reachable(h, job);
-        else
-            hnsw_count_in_degrees(h);
+        err = hnsw_make_reachable(h, job); /* a removed node may have been the only way */
     }
     hnsw_workers_close(s.workers, threads);
     mem_free(s.todo);
