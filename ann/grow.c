@@ -42,8 +42,14 @@ static ann_err grow(const ann_index *ix, const struct query_params *p, ann_searc
     return err;
 }
 
-/* One range query: everything up to the raw distance, appended to out. */
-static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, float raw,
+/* The metric's distance of a key: a radius is one, and comparing raw ones would round it. */
+static float distance_at(const ann_index *ix, const struct growing *g, size_t i)
+{
+    return vectors_distance(&ix->vec, key_dist(g->keys[i]));
+}
+
+/* One range query: everything up to the radius, appended to out. */
+static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, float radius,
                          const struct query_params *p, ann_search_stats *stats, struct scratch *s,
                          struct growing *g, ann_range_result *out, size_t *room)
 {
@@ -56,8 +62,8 @@ static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, fl
     do {
         err = grow(ix, p, stats, s, k, g);
         k *= 4;
-    } while (!err && !g->all && g->found > 0 && key_dist(g->keys[g->found - 1]) <= raw);
-    while (!err && n < g->found && key_dist(g->keys[n]) <= raw)
+    } while (!err && !g->all && g->found > 0 && distance_at(ix, g, g->found - 1) <= radius);
+    while (!err && n < g->found && distance_at(ix, g, n) <= radius)
         n++;
     const size_t at = out->offsets[i], need = at + n;
     if (!err && need > *room) {
@@ -99,9 +105,8 @@ ann_err ann_search_range(const ann_index *ix, ann_view view, float radius,
     if (!r.offsets)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", view.n);
     err = scratch_borrow(ix, &s);
-    const float raw = vectors_raw(&ix->vec, radius);
     for (size_t i = 0; i < view.n && !err; i++)
-        err = range_one(ix, &view, i, raw, &p, &stats, s, &g, &r, &room);
+        err = range_one(ix, &view, i, radius, &p, &stats, s, &g, &r, &room);
     if (s)
         scratch_return(ix, s);
     mem_free(g.keys);
@@ -135,6 +140,7 @@ struct ann_iter {
     size_t k;             /* asked of the last search */
     uint64_t *given;      /* bitmap of slots given so far */
     size_t given_words;
+    uint32_t adds;        /* v->adds at the last search: what came later is not in g */
     uint64_t compactions;
 };
 
@@ -194,6 +200,7 @@ static ann_err iter_more(ann_iter *it, size_t n)
     memcpy(it->scratch->query.data, it->query, ix->vec.query_bytes);
     err = grow(ix, &it->p, &stats, it->scratch, it->k, &it->g);
     it->at = 0;
+    it->adds = ix->vec.adds;
     if (!err && it->p.stats)
         query_add_stats(it->p.stats, &stats);
     return err;
@@ -220,7 +227,9 @@ ann_err ann_iter_next(ann_iter *it, size_t n, ann_id *ids, float *dists, size_t 
         const uint32_t slot = key_slot(key);
         uint64_t *word = &it->given[slot >> 6];
         const uint64_t bit = UINT64_C(1) << (slot & 63);
-        if ((*word & bit) || !vectors_is_live(&ix->vec, slot))
+        const uint32_t *born = ix->vec.born.data; /* a slot used again holds another vector */
+        if ((*word & bit) || !vectors_is_live(&ix->vec, slot) ||
+            (ix->vec.born.bytes > 0 && born[slot] > it->adds))
             continue;
         *word |= bit;
         query_deliver(ix, &key, 1, 1, ids + count, dists ? dists + count : NULL);

@@ -102,19 +102,14 @@ static ann_err check_live(const struct vectors *v, const struct kfile_meta *meta
     return ANN_OK;
 }
 
-/* Without an ids section the ids are the slots; then the next id is at least their number. */
+/* Every id is one and below the next; without an ids section the ids are the slots. */
 static ann_err check_ids(const ann_index *ix, const struct kfile_meta *meta)
 {
     const struct vectors *v = &ix->vec;
-    if (ix->ids.ids.bytes == 0)
-        return v->slots == 0 || meta->next_id >= v->slots
-                   ? ANN_OK
-                   : ANN_FAIL(ANN_EDAMAGED, "header: next id is %llu of %u slots",
-                              (unsigned long long)meta->next_id, v->slots);
     for (uint32_t s = 0; s < v->slots; s++) {
-        const ann_id id = ((const ann_id *)ix->ids.ids.data)[s];
+        const ann_id id = idmap_id(&ix->ids, s);
         if (vectors_is_live(v, s) && (id == ANN_NO_ID || id >= meta->next_id))
-            return ANN_FAIL(ANN_EDAMAGED, "section ids: slot %u has id %llu, the next is %llu", s,
+            return ANN_FAIL(ANN_EDAMAGED, "ids: slot %u has id %llu, the next is %llu", s,
                             (unsigned long long)id, (unsigned long long)meta->next_id);
     }
     return ANN_OK;
