@@ -33,7 +33,7 @@ void oracle_data_free(struct oracle_data *d);
 /* Row i of a view as [dim] floats. */
 void oracle_row(const ann_view *v, size_t dim, size_t i, float *out);
 
-/* The distance of two vectors, in double. */
+/* The distance of a query and a stored row, in double. */
 double oracle_distance(ann_metric metric, const float *a, const float *b, size_t dim);
 /* How far a float's distance may be from it. */
 double oracle_slack(ann_metric metric, const float *a, const float *b, size_t dim);

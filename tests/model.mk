@@ -1,0 +1,5 @@
+# Tests of the index library as a whole: model, errors, memory, files. test_model.c says how to
+# run more of its sequences.
+unit_tests += tests/model.test
+tests_model_test_SOURCES = tests/test_model.c tests/oracle.c tests/oracle.h \
+	tests/kfile_sample.c tests/kfile_sample.h
