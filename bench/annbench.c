@@ -319,6 +319,8 @@ int main(int argc, char **argv)
     if (!err)
         err = c.verb == COMMAND_DATA ? data(&c) : run(&c, argc < 64 ? argc : 64, given);
     progress_clear(&progress);
+    if (err && runner_stop)
+        err = runner_check_stop(); /* whatever failed, that was why: a child stops too */
     if (err)
         fprintf(stderr, "annbench: %s\n", error_message());
     return fflush(stdout) ? EXIT_FAILURE : status_of(err);

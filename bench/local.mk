@@ -25,3 +25,6 @@ bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) -DPKGDATADIR='"$(pkgdatadir)"' \
 	-DPEERS_SOURCE='"$(abs_top_srcdir)/bench/peers.py"'
 
 dist_pkgdata_DATA = bench/peers.py
+dist_man_MANS += docs/man/annbench.1
+dist_bashcompletion_DATA += completion/annbench.bash
+EXTRA_DIST += docs/benchmarking.md

@@ -235,10 +235,10 @@ static void put_lines(FILE *f, const struct outcomes *all, size_t from, size_t t
     }
     const struct svg_axes axes = { latency ? "Latency against recall"
                                            : "Queries a second against recall",
-                                   "recall", latency ? "µs (log)" : "queries/s (log)",
+                                   "recall", latency ? "µs (log), less is better" : "queries/s (log)",
                                    left_edge(all, from, to), 1 };
     fprintf(f, "<figure><h3>%s</h3>\n",
-            latency ? "Latency: median solid, 99th percentile dashed; less is better"
+            latency ? "Latency: median solid, 99th percentile dashed"
                     : "Queries a second against recall; up and right is better");
     put_key(f, all, from, to);
     svg_lines(f, &axes, g.series, g.count);

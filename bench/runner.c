@@ -2,7 +2,8 @@
  *
  * Place: bench.  The first pass of an effort counts results (recall, distances, hops) and is not
  * timed.  Then each round goes over all efforts, and at each over all contestants, so that what
- * the machine does meanwhile falls on all of them alike.  Figures are medians over the rounds. */
+ * the machine does meanwhile falls on all of them alike.  Of the passes of a round the fastest
+ * counts, as a pass is only ever slowed down; figures are medians over the rounds. */
 #include <config.h>
 
 #include <math.h>

@@ -64,7 +64,7 @@ ann_err runner_sweep(struct contestant *const *all, size_t count, const struct d
 /* Seconds of a clock. */
 double runner_clock(int clock);
 
-#define RUNNER_PASS_S 0.2 /* a timed pass repeats the queries until it took this long */
+#define RUNNER_PASS_S 0.2 /* passes are repeated until this long; the fastest counts */
 #define RUNNER_SLOW_S 1.0 /* from here on one pass tells both rate and latencies, unwarmed */
 #define RUNNER_MOST_S 4.0 /* and it takes only as many queries as fit in this */
 

@@ -2,12 +2,12 @@
 # Each kind of data is read, with the right metric, queries and ground truth.
 set -euo pipefail
 
-bench=$top_builddir/bench/annbench
+bench=${top_builddir:?run by make check}/bench/annbench
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME=$tmp/cache HOME=$tmp
 
-if [ -z "$PYTHON" ]; then
+if [ -z "${PYTHON-}" ]; then
     echo "no Python to write the data with"
     exit 77
 fi

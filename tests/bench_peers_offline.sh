@@ -2,7 +2,7 @@
 # Without a network `annbench peers` says so, names its log and exits with 6.
 set -uo pipefail
 
-bench=$top_builddir/bench/annbench
+bench=${top_builddir:?run by make check}/bench/annbench
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME=$tmp/cache HOME=$tmp

@@ -2,7 +2,7 @@
 # A short sweep on synthetic data: figures that must hold, the keys of the JSON, a sound page.
 set -euo pipefail
 
-bench=$top_builddir/bench/annbench
+bench=${top_builddir:?run by make check}/bench/annbench
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME=$tmp/cache HOME=$tmp
@@ -35,7 +35,7 @@ cp "$tmp/zeroes" "$cached"
     --threads 1 --json - 2>"$tmp/remarks" >"$tmp/flat.jsonl"
 grep -q 'exact search' "$tmp/remarks" || fail "a damaged ground truth was used"
 
-if [ -z "$PYTHON" ]; then
+if [ -z "${PYTHON-}" ]; then
     echo "no Python: JSON and page not looked at"
     exit 0
 fi

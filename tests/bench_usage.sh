@@ -2,7 +2,7 @@
 # The command line: help, version, complaints and the exit statuses that the manual promises.
 set -uo pipefail
 
-bench=$top_builddir/bench/annbench
+bench=${top_builddir:?run by make check}/bench/annbench
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export XDG_CACHE_HOME=$tmp/cache HOME=$tmp

@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# annbench.bash - completion of annbench for bash
+
+_annbench()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb="" word
+    local options='--index --k --recall --effort --metric --threads --batch --rounds --pin
+        --epsilon --no-file --json --report --quiet --help --version'
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case $word in
+        run | peers | data)
+            verb=$word
+            break
+            ;;
+        esac
+    done
+    case $prev in
+    --metric)
+        mapfile -t COMPREPLY < <(compgen -W 'l2 angular ip' -- "$cur")
+        return
+        ;;
+    --index)
+        mapfile -t COMPREPLY < <(compgen -W 'flat hnsw' -- "$cur")
+        return
+        ;;
+    --json | --report)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --k | --recall | --effort | --threads | --rounds | --pin | --epsilon)
+        return
+        ;;
+    esac
+    if [[ $cur == -* ]]; then
+        [[ $verb == peers ]] && options+=' --flat'
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+        return
+    fi
+    case $verb in
+    '')
+        mapfile -t COMPREPLY < <(compgen -W 'run peers data' -- "$cur")
+        ;;
+    data)
+        mapfile -t COMPREPLY < <(compgen -W 'fashion-mnist wink-100' -- "$cur")
+        ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W 'fashion-mnist wink-100 synthetic:' -- "$cur"
+            compgen -f -- "$cur")
+        ;;
+    esac
+}
+complete -o filenames -F _annbench annbench
