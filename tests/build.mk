@@ -1,5 +1,5 @@
 # Tests of the build itself: layers, public header, exports, installation, examples.
-shell_tests += tests/layers.sh tests/headers.sh tests/exports.sh
+shell_tests += tests/layers.sh tests/headers.sh tests/exports.sh tests/install.sh
 EXTRA_DIST += tests/soak.sh tests/coverage.sh
 
 # Threads that use one index together. It links the library as users have it.
