@@ -39,7 +39,7 @@ under_valgrind() {
     local t
     for t in tests/*.test; do
         # The scalar kernels: valgrind does not know every AVX-512 instruction.
-        KITH_ISA=scalar CK_FORK=no CK_DEFAULT_TIMEOUT=36000 KITH_TEST_SLOW=0 \
+        KITH_ISA=scalar CK_FORK=no CK_DEFAULT_TIMEOUT=36000 \
             valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
             "$t" || return 1
     done
