@@ -5,7 +5,9 @@
  * nearest of the others (a full row costs a hop no more line fills and finds more); a row that
  * gets one more edge is not selected anew but remembers which of its edges were kept, which takes
  * one distance a place in place of one a pair; equal distances are ordered by a hash that differs
- * from node to node, so that many copies of one vector link to different ones of each other. */
+ * from node to node, so that many copies of one vector link to different ones of each other; of
+ * neighbours that are all equally far from the node and from one another, as its copies are, at
+ * most half a row is kept, so that copies leave room for a way out from among them. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -42,6 +44,15 @@ void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of)
     }
 }
 
+/* A candidate at `dist` from the node against the edges kept so far, itself at `between` from one
+ * that is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
+static inline bool shuts_out(float between, float kept_dist, float dist, size_t width,
+                             size_t *twins)
+{
+    *twins += between == dist && kept_dist == dist;
+    return between < dist || *twins > width / 2;
+}
+
 size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width, void *room)
 {
     const struct vectors *v = h->vec;
@@ -49,9 +60,11 @@ size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t w
     size_t kept = 0, seen = 0;
     for (; seen < n && kept < width; seen++) {
         const void *q = hnsw_row_query(h, e[seen].slot, own_room);
+        size_t twins = 1;
         bool keep = true;
         for (size_t j = 0; j < seen && keep; j++)
-            keep = !e[j].kept || hnsw_distance(h, q, e[j].slot) >= e[seen].dist;
+            keep = !e[j].kept || !shuts_out(hnsw_distance(h, q, e[j].slot), e[j].dist,
+                                            e[seen].dist, width, &twins);
         e[seen].kept = keep;
         kept += keep;
     }
@@ -116,9 +129,10 @@ void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t wid
             return;
     const void *q = hnsw_row_query(h, fresh.slot, w->row_query);
     size_t count = kept_distances(h, e, *n, fresh.dist, true, q, w);
+    size_t twins = 1;
     fresh.kept = 1;
     for (size_t i = 0; i < count && fresh.kept; i++)
-        fresh.kept = w->dists[i] >= fresh.dist;
+        fresh.kept = !shuts_out(w->dists[i], e[w->places[i]].dist, fresh.dist, width, &twins);
     if (fresh.kept) {
         count = kept_distances(h, e, *n, fresh.dist, false, q, w);
         for (size_t i = 0; i < count; i++)
