@@ -63,6 +63,7 @@ try unoptimised checked unoptimised CFLAGS='-O0 -g'
 command -v valgrind >/dev/null && try valgrind under_valgrind
 command -v scan-build >/dev/null && try scan-build scan-build --status-bugs bash -c \
     "mkdir -p '$out/scan' && cd '$out/scan' && '$top/configure' --quiet && make -s"
+command -v clang >/dev/null && try fuzz make -s -C "$out/gcc" fuzz FUZZ_SECONDS=600
 try clean-clone clean_clone
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
