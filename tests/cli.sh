@@ -307,6 +307,11 @@ exec 9>&-
 same old.kith held.kith
 [ "$(echo held.kith*)" = held.kith ] || fail "left behind: $(echo held.kith*)"
 
+# a lock whose holder was killed is no lock
+echo 1 >held.kith-lock
+run 0 add held.kith query.npy
+[ -e held.kith-lock ] && fail "the lock stays"
+
 # ---- damage
 run 0 verify base.kith
 size=$(wc -c <base.kith)

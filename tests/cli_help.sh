@@ -2,7 +2,7 @@
 # Every command's --help has a usage line and an example; every option it prints is in the man page
 # and is completed; what is mistyped gets exit 2 and a suggestion.
 set -u
-: "${top_srcdir:=.}" "${top_builddir:=.}"
+: "${top_srcdir:=$(dirname "$0")/..}" "${top_builddir:=.}"
 ann=$top_builddir/ann/ann
 page=$top_srcdir/docs/man/ann.1
 failed=0

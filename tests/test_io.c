@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <check.h>
+#include <fcntl.h>
 #include <float.h>
 #include <locale.h>
 #include <math.h>
@@ -819,6 +820,106 @@ START_TEST(stopping)
 }
 END_TEST
 
+/* On a terminal there is a bar, with colours unless NO_COLOR says no; quiet, there is none. */
+START_TEST(a_bar_on_a_terminal)
+{
+    const int master = posix_openpt(O_RDWR | O_NOCTTY);
+    ck_assert_int_ge(master, 0);
+    ck_assert(grantpt(master) == 0 && unlockpt(master) == 0);
+    const int slave = open(ptsname(master), O_RDWR | O_NOCTTY), old = dup(STDERR_FILENO);
+    ck_assert_int_ge(slave, 0);
+    dup2(slave, STDERR_FILENO);
+    setenv("TERM", "xterm", 1);
+    char text[3][1024];
+    for (int how = 0; how < 3; how++) { /* coloured, plain, quiet */
+        struct progress p;
+        setenv("NO_COLOR", how == 1 ? "1" : "", 1);
+        progress_init(&p, how == 2, NULL);
+        for (uint64_t step = 0; step < 3; step++) {
+            ck_assert_int_eq(progress_step(&p, "adding", 1000 * step, 4000), 0);
+            usleep(120000);
+        }
+        progress_clear(&p);
+        fputs("end", stderr);
+        fflush(stderr);
+        size_t n = 0;
+        do {
+            const ssize_t got = read(master, text[how] + n, sizeof text[how] - 1 - n);
+            ck_assert_int_gt(got, 0);
+            n += (size_t)got;
+            text[how][n] = '\0';
+        } while (!strstr(text[how], "end"));
+    }
+    dup2(old, STDERR_FILENO);
+    close(old);
+    close(slave);
+    close(master);
+    ck_assert_msg(strstr(text[0], "adding [\033[32m"), "%s", text[0]);
+    ck_assert_msg(strstr(text[0], "2.00k/4.00k") && strstr(text[0], "k/s  0:00"), "%s", text[0]);
+    ck_assert_ptr_null(strstr(text[1], "[32m"));
+    ck_assert_ptr_nonnull(strstr(text[1], "adding [====="));
+    ck_assert_str_eq(text[2], "end");
+}
+END_TEST
+
+/* ---- memory runs out at each allocation: an error, no leak, no file ---- */
+
+static ann_err one_of_each(int what)
+{
+    struct io_matrix m = sample_rows(), back;
+    struct js_out o = JS_OUT_INIT;
+    ann_id *ids;
+    size_t n;
+    ann_err err = ANN_OK;
+    FILE *f;
+    switch (what) {
+    case 0:
+        return write_as(at("oom.npy"), IO_F64, IO_UNKNOWN, &m);
+    case 1:
+    case 2:
+    case 3:
+        err = io_load(at(what == 1 ? "x.npy" : what == 2 ? "x.fvecs" : "x.idx"), NULL, &back);
+        if (!err)
+            io_free(&back);
+        return err;
+    case 4:
+        err = io_load_ids(at("ids.txt"), &ids, &n);
+        if (!err)
+            mem_free(ids);
+        return err;
+    default:
+        f = fopen("/dev/null", "w");
+        js_open(&o, NULL, '[');
+        for (int i = 0; i < 200; i++)
+            js_put_u64(&o, NULL, 1000000);
+        js_shut(&o, ']');
+        err = js_line(&o, f);
+        js_out_free(&o);
+        fclose(f);
+        return err;
+    }
+}
+
+START_TEST(out_of_memory)
+{
+    const struct io_matrix m = sample_rows();
+    ck_assert_int_eq(write_as(at("x.npy"), IO_F64, N, &m), ANN_OK);
+    ck_assert_int_eq(write_as(at("x.fvecs"), IO_F32, N, &m), ANN_OK);
+    put("x.idx", "\0\0\x08\x01\0\0\0\x02hi", 10);
+    put("ids.txt", "1\n2\n", 4);
+    for (uint64_t n = 1;; n++) {
+        ck_assert_uint_lt(n, 100);
+        memory_fail_at(n, false);
+        const ann_err err = one_of_each(_i);
+        memory_fail_at(0, false);
+        if (err == ANN_OK)
+            break;
+        ck_assert_msg(err == ANN_ENOMEM, "allocation %d: %s", (int)n, error_message());
+        ck_assert_int_eq(access(at("oom.npy"), F_OK), -1);
+    }
+}
+END_TEST
+
 START_TEST(mapped_paths)
 {
     const struct io_matrix m = sample_rows();
@@ -862,6 +963,8 @@ int main(void)
     tcase_add_test(c, hdf5_files);
 #endif
     tcase_add_test(c, stopping);
+    tcase_add_test(c, a_bar_on_a_terminal);
+    tcase_add_loop_test(c, out_of_memory, 0, 6);
     tcase_add_test(c, mapped_paths);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

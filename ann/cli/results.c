@@ -87,8 +87,6 @@ static ann_err open_text(const struct args *a, struct results *r)
             return ANN_FAIL(ANN_EIO, "%s: %s", a->output, strerror(errno));
         }
     }
-    if (r->format == RESULTS_TABLE)
-        fprintf(r->text, "%8s %6s %20s  %s\n", "query", "rank", "id", "distance");
     return ANN_OK;
 }
 
@@ -131,6 +129,8 @@ static ann_err put_line(struct results *r, size_t n, const ann_id *ids, const fl
 static ann_err put_rows(struct results *r, size_t n, const ann_id *ids, const float *dists)
 {
     char number[JS_NUMBER_MAX];
+    if (r->format == RESULTS_TABLE && r->queries == 0)
+        fprintf(r->text, "%8s %6s %20s  %s\n", "query", "rank", "id", "distance");
     for (size_t i = 0; i < n; i++) {
         js_format_float(number, dists[i]);
         fprintf(r->text, r->format == RESULTS_TSV ? "%llu\t%zu\t%llu\t%s\n" : "%8llu %6zu %20llu  %s\n",

@@ -150,10 +150,25 @@ static ann_err fetch(struct io_reader *r, size_t max, struct io_matrix *block)
     return err;
 }
 
+/* A dataset may name other files that hold its bytes, by three ways, and so show what the one who
+ * made it cannot read himself.  Vectors lie in the file that was named. */
+static bool in_this_file(const struct source *s)
+{
+    char ours[4096], its[4096];
+    const hid_t how = H5Dget_create_plist(s->set);
+    const bool own = H5Pget_external_count(how) == 0 && H5Pget_layout(how) != H5D_VIRTUAL;
+    H5Pclose(how);
+    return own && H5Fget_name(s->file, ours, sizeof ours) > 0 &&
+           H5Fget_name(s->set, its, sizeof its) > 0 && strcmp(ours, its) == 0;
+}
+
 /* The shape of the open dataset, held against the size of the file. */
 static ann_err inspect(struct io_reader *r, struct source *s)
 {
     hsize_t dims[2] = {0, 1};
+    if (!in_this_file(s))
+        return ANN_FAIL(ANN_EINVAL, "%s:%s: lies in another file; name that one", s->path,
+                        s->dataset);
     const hid_t space = H5Dget_space(s->set), stored = H5Dget_type(s->set);
     const int rank = H5Sget_simple_extent_ndims(space);
     if (rank == 1 || rank == 2)
@@ -442,5 +457,6 @@ void hdf5_enable(void)
         return;
     H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    H5PLset_loading_state(0); /* a file must not make us load code */
     io_hdf5 = &plugin;
 }

@@ -57,6 +57,7 @@ ann_err io_target_open(const char *path, struct io_target *t)
     } else if ((t->path = follow(path)) != NULL) {
         const size_t room = strlen(t->path) + 40;
         t->temp = mem_alloc(room);
+        errno = ENOMEM;
         if (t->temp) {
             snprintf(t->temp, room, "%s.tmp-%ld-%u", t->path, (long)getpid(),
                      atomic_fetch_add(&serial, 1));
@@ -65,7 +66,7 @@ ann_err io_target_open(const char *path, struct io_target *t)
     }
     if (t->fd >= 0 && t->path)
         return ANN_OK;
-    const bool memory = !t->path || (t->fd < 0 && errno == ENOMEM);
+    const bool memory = !t->path || errno == ENOMEM;
     const ann_err err = memory ? ANN_FAIL(ANN_ENOMEM, "out of memory") : system_fail(path);
     if (t->fd < 0) { /* nothing of ours to remove */
         mem_free(t->temp);
@@ -75,22 +76,19 @@ ann_err io_target_open(const char *path, struct io_target *t)
     return err;
 }
 
-static ann_err sync_folder(const char *path)
+/* Some file systems cannot sync a folder; the file is in place all the same. */
+static void sync_folder(const char *path)
 {
-    char *folder = mem_strdup(path);
-    if (!folder)
-        return ANN_FAIL(ANN_ENOMEM, "out of memory");
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash)
         slash[slash == folder] = '\0';
     const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    mem_free(folder);
-    /* Some file systems cannot sync a folder; the file is in place all the same. */
     if (fd >= 0) {
         (void)fsync(fd);
         close(fd);
     }
-    return ANN_OK;
 }
 
 ann_err io_target_commit(struct io_target *t)
@@ -102,7 +100,7 @@ ann_err io_target_commit(struct io_target *t)
         } else {
             mem_free(t->temp);
             t->temp = NULL;
-            err = sync_folder(t->path);
+            sync_folder(t->path);
         }
     }
     io_target_drop(t);
