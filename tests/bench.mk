@@ -2,5 +2,9 @@
 unit_tests += tests/metrics.test
 tests_metrics_test_SOURCES = tests/test_metrics.c bench/metrics.c bench/metrics.h
 
+unit_tests += tests/dataset.test
+tests_dataset_test_SOURCES = tests/test_dataset.c bench/dataset.c bench/dataset.h bench/files.c \
+	bench/files.h bench/known.c bench/process.c bench/process.h bench/synthetic.c
+
 shell_tests += tests/bench_smoke.sh tests/bench_data.sh tests/bench_usage.sh \
 	tests/bench_peers_offline.sh
