@@ -137,12 +137,21 @@ static void give_slots_back(struct hnsw *h, const struct kind_job *job)
     pthread_rwlock_unlock(job->gate);
 }
 
+/* Arrays that may be written, those known while growing among them. */
+static ann_err own_all(struct hnsw *h, const struct kind_job *job)
+{
+    pthread_rwlock_wrlock(job->gate);
+    const ann_err err = hnsw_reserve(h, h->slots, job);
+    pthread_rwlock_unlock(job->gate);
+    return err;
+}
+
 ann_err hnsw_sweep(void *state, bool now, const struct kind_job *job)
 {
     struct hnsw *h = state;
     if (h->removed == 0 || (!now && h->removed <= h->linked / SWEEP_SHARE)) {
         if (now && h->changes > 0) {
-            const ann_err err = hnsw_reserve(h, h->slots, job);
+            const ann_err err = own_all(h, job);
             return err ? err : hnsw_make_reachable(h, job);
         }
         return ANN_OK;
@@ -155,7 +164,7 @@ ann_err hnsw_sweep(void *state, bool now, const struct kind_job *job)
     rows = rows < 16 ? 16 : rows;
     struct sweep s = {.h = h};
     /* What is known while growing may have been forgotten; the walk at the end needs it. */
-    ann_err err = hnsw_reserve(h, h->slots, job);
+    ann_err err = own_all(h, job);
     if (!err)
         err = hnsw_workers_open(h, threads, edges, &s.workers);
     s.todo = mem_alloc(rows * sizeof *s.todo);
