@@ -9,6 +9,7 @@
  * bound; else that query is scanned. */
 #include <config.h>
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -105,10 +106,15 @@ static const float *block_floats(const struct vectors *v, struct worker *w, size
 
 /* ---- from candidates to the answer ---- */
 
-/* How far a product of the matrix multiplication may be from the kernel's distance. */
+/* How far a product of the matrix multiplication may be from the kernel's distance: infinitely,
+ * where sums leave float's range on the way to a distance that does not.  What squares lose when
+ * they are too small for a float is added to the norms. */
 static double error_bound(const struct batch *b, size_t query)
 {
-    const double q = b->query_norms[query], x = b->norm_max;
+    const double lost = b->v->dim * (double)FLT_MIN;
+    const double q = b->query_norms[query] + lost, x = b->norm_max + lost;
+    if (q + x + 2 * sqrt(q * x) > FLT_MAX)
+        return INFINITY;
     const double dot = (double)b->v->dim * 0x1p-23 * sqrt(q * x); /* both sides' rounding */
     return b->v->metric == ANN_L2 ? 2 * dot + (q + x) * (b->v->dim + 8.0) * 0x1p-24 : dot;
 }
@@ -129,8 +135,8 @@ static void answer(const struct batch *b, size_t query, struct worker *w)
     topk_sort(t);
     const size_t k = b->q->k < t->size ? b->q->k : t->size;
     search_key *out = b->out + query * b->q->k;
-    /* !(x < y) so that an edge which is not a number is scanned too. */
-    if (!all && k > 0 && !((double)key_dist(t->keys[k - 1]) < edge)) {
+    const bool enough = k > 0 && k == b->q->k && (double)key_dist(t->keys[k - 1]) < edge;
+    if (!all && !enough) { /* an edge that is not a number is not enough either */
         struct kind_query one = *b->q;
         one.query = q;
         struct topk exact = {.keys = out, .k = b->q->k};

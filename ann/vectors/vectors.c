@@ -278,7 +278,7 @@ float vectors_raw(const struct vectors *v, float distance)
 /* The largest magnitude that the store keeps finite. */
 static float store_limit(ann_dtype store)
 {
-    return store == ANN_F16 ? 65519.996f : store == ANN_BF16 ? 0x1.feffp127f : INFINITY;
+    return store == ANN_F16 ? 65519.996f : store == ANN_BF16 ? 0x1.fefffep127f : INFINITY;
 }
 
 /* Elements looked at in one go: those of other types become floats on the stack, so that the check
