@@ -181,21 +181,40 @@ static ann_err measure_peers(const struct command *c, const struct dataset *d,
     return err;
 }
 
+/* The median latency at a recall, as a rate: time that other work took from one query in a hundred
+ * does not show in it. */
+static struct metrics_at median_rate(const struct outcome *r, double recall)
+{
+    struct metrics_pair pairs[OUTCOME_POINTS_MAX];
+    for (size_t i = 0; i < r->npoints; i++)
+        pairs[i] = (struct metrics_pair){ r->points[i].recall, 1e6 / r->points[i].p50_us };
+    return metrics_interpolate(pairs, r->npoints, recall);
+}
+
+static void print_quotient(struct metrics_at a, struct metrics_at b, double recall)
+{
+    const double ratio = a.qps / b.qps;
+    if (isfinite(ratio))
+        printf("  %.2f%s at %g", ratio, a.at_least || b.at_least ? "*" : "", recall);
+    else
+        printf("  - at %g", recall);
+}
+
 static void print_ratio(const struct outcome *a, const struct outcome *b)
 {
     printf("  %s against %s:", a->index, b->index);
-    if (a->npoints == 1 && b->npoints == 1)
+    if (a->npoints == 1 && b->npoints == 1) {
         printf("  %.2f", a->points[0].qps / b->points[0].qps);
-    for (size_t t = 0; t < a->ntargets && a->npoints + b->npoints > 2; t++) {
-        const double ratio = a->at[t].qps / b->at[t].qps;
-        if (isfinite(ratio))
-            printf("  %.2f%s at %g", ratio, a->at[t].at_least || b->at[t].at_least ? "*" : "",
-                   a->targets[t]);
-        else
-            printf("  - at %g", a->targets[t]);
+    } else {
+        for (size_t t = 0; t < a->ntargets; t++)
+            print_quotient(a->at[t], b->at[t], a->targets[t]);
+        printf("\n    by median latency:");
+        for (size_t t = 0; t < a->ntargets; t++)
+            print_quotient(median_rate(a, a->targets[t]), median_rate(b, a->targets[t]),
+                           a->targets[t]);
     }
     if (a->build_s > 0 && b->build_s > 0)
-        printf("  build: %.2f of its time, %.2f of its CPU time", a->build_s / b->build_s,
+        printf("\n    build: %.2f of its time, %.2f of its CPU time", a->build_s / b->build_s,
                a->build_cpu_s / b->build_cpu_s);
     putchar('\n');
 }
