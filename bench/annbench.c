@@ -1,7 +1,7 @@
 /* annbench.c - the program: loads data, measures what was asked for, reports.
  *
- * Place: bench, on top.  Sees ann.h for the indexes and ann/io for data; see docs/benchmarking.md
- * for the method. */
+ * Place: bench, on top.  Sees ann.h for the indexes and ann/io for data; see
+ * docs/benchmarking.md for the method. */
 #include <config.h>
 
 #include <math.h>
@@ -31,7 +31,7 @@ static void on_signal(int signal)
 
 static void catch_signals(void)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -73,7 +73,7 @@ static ann_err measure(const struct command *c, const struct dataset *d, struct 
 {
     for (size_t i = 0; i < c->nspecs; i++) {
         struct contestant x;
-        struct contestant *const list[] = { &x };
+        struct contestant *const list[] = {&x};
         remark(&c->run, d->name, c->specs[i], "building and searching");
         ann_err err = subject_open(&x, c->specs[i], d, &c->run);
         if (err)
@@ -128,8 +128,8 @@ static ann_err peer_options(const struct command *c, const struct dataset *d, an
 static ann_err open_all(struct contest *t, const struct command *c, const struct dataset *d,
                         struct process *p)
 {
-    static const char *const graphs[] = { "hnswlib", "faiss-hnsw" };
-    static const char *const exact[] = { "faiss-flat" };
+    static const char *const graphs[] = {"hnswlib", "faiss-hnsw"};
+    static const char *const exact[] = {"faiss-flat"};
     const char *const *names = c->flat ? exact : graphs;
     ann_options o;
     ann_err err = peer_options(c, d, &o);
@@ -159,7 +159,7 @@ static ann_err measure_peers(const struct command *c, const struct dataset *d,
 {
     static struct contest t; /* too large for the stack; one at a time */
     char folder[FILES_PATH_MAX];
-    struct process p = { 0 };
+    struct process p = {0};
     memset(&t, 0, sizeof t);
     ann_err err = files_temporary(folder);
     if (err)
@@ -181,13 +181,13 @@ static ann_err measure_peers(const struct command *c, const struct dataset *d,
     return err;
 }
 
-/* The median latency at a recall, as a rate: time that other work took from one query in a hundred
- * does not show in it. */
+/* The median latency at a recall, as a rate: time that other work took from one query in a
+ * hundred does not show in it. */
 static struct metrics_at median_rate(const struct outcome *r, double recall)
 {
     struct metrics_pair pairs[OUTCOME_POINTS_MAX];
     for (size_t i = 0; i < r->npoints; i++)
-        pairs[i] = (struct metrics_pair){ r->points[i].recall, 1e6 / r->points[i].p50_us };
+        pairs[i] = (struct metrics_pair){r->points[i].recall, 1e6 / r->points[i].p50_us};
     return metrics_interpolate(pairs, r->npoints, recall);
 }
 
@@ -219,13 +219,14 @@ static void print_ratio(const struct outcome *a, const struct outcome *b)
     putchar('\n');
 }
 
-/* Queries a second of kith, one at a time (in batches with --flat), over those of each peer in its
- * better way. */
+/* Queries a second of kith, one at a time (in batches with --flat), over those of each peer in
+ * its better way. */
 static void print_ratios(const struct command *c, const struct outcomes *all)
 {
     for (size_t i = 0; i < all->count;) {
         const size_t end = outcomes_group_end(all, i);
-        printf("\n%s, queries a second of kith over those of its peers:\n", all->items[i].dataset);
+        printf("\n%s, queries a second of kith over those of its peers:\n",
+               all->items[i].dataset);
         for (size_t own = i; own < i + c->nspecs; own++)
             for (size_t peer = i + c->nspecs; peer < end; peer++)
                 print_ratio(&all->items[own], &all->items[peer]);
@@ -275,15 +276,16 @@ static unsigned terminal_columns(void)
 /* argv: as it was given, for the report. */
 static ann_err run(const struct command *c, int argc, char **argv)
 {
-    struct outcomes all = { 0 };
+    struct outcomes all = {0};
     ann_err err = ANN_OK;
     for (size_t i = 0; i < c->ndata && !err; i++) {
         struct dataset d;
         err = dataset_load(c->data[i], c->metric, &d);
         if (err)
             break;
-        err = truth_ensure(&d, c->run.k, c->verb == COMMAND_PEERS ? ann_threads_default()
-                                                                  : c->run.threads, c->run.quiet);
+        err = truth_ensure(&d, c->run.k,
+                           c->verb == COMMAND_PEERS ? ann_threads_default() : c->run.threads,
+                           c->run.quiet);
         if (!err)
             err = c->verb == COMMAND_PEERS ? measure_peers(c, &d, &all) : measure(c, &d, &all);
         dataset_free(&d);

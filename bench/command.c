@@ -22,7 +22,8 @@ static const char help_all[] =
     "\n"
     "DATA: a folder with base.npy (and query.npy, gt.npy, meta.json), an HDF5 file of\n"
     "ann-benchmarks, an fvecs, bvecs or npy file, a known name, or\n"
-    "synthetic:kind=clusters|uniform,n=10000,d=64,seed=1.  Where there are no queries, 1,000 rows\n"
+    "synthetic:kind=clusters|uniform,n=10000,d=64,seed=1.  Where there are no queries, 1,000 "
+    "rows\n"
     "are held out.\n"
     "\n"
     "  --index SPEC      an index to measure, such as hnsw,m=24 or flat; may be repeated\n"
@@ -49,7 +50,8 @@ static const char help_all[] =
     "  annbench run synthetic:n=100000,d=96 --threads 2 --batch\n"
     "  annbench data wink-100 && annbench peers wink-100\n"
     "\n"
-    "Exit status: 0 good, 1 error, 2 wrong usage, 4 results that cannot be right, 6 packages or\n"
+    "Exit status: 0 good, 1 error, 2 wrong usage, 4 results that cannot be right, 6 packages "
+    "or\n"
     "data could not be fetched, 130 interrupted.\n";
 
 static int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -115,29 +117,42 @@ static bool put_effort(struct command *c, const char *part)
 }
 
 enum option_code {
-    OPT_INDEX = 256, OPT_K, OPT_RECALL, OPT_EFFORT, OPT_METRIC, OPT_THREADS, OPT_BATCH,
-    OPT_ROUNDS, OPT_PIN, OPT_EPSILON, OPT_FLAT, OPT_NO_FILE, OPT_JSON, OPT_REPORT, OPT_VERSION
+    OPT_INDEX = 256,
+    OPT_K,
+    OPT_RECALL,
+    OPT_EFFORT,
+    OPT_METRIC,
+    OPT_THREADS,
+    OPT_BATCH,
+    OPT_ROUNDS,
+    OPT_PIN,
+    OPT_EPSILON,
+    OPT_FLAT,
+    OPT_NO_FILE,
+    OPT_JSON,
+    OPT_REPORT,
+    OPT_VERSION
 };
 
 static const struct option options[] = {
-    { "index", required_argument, NULL, OPT_INDEX },
-    { "k", required_argument, NULL, OPT_K },
-    { "recall", required_argument, NULL, OPT_RECALL },
-    { "effort", required_argument, NULL, OPT_EFFORT },
-    { "metric", required_argument, NULL, OPT_METRIC },
-    { "threads", required_argument, NULL, OPT_THREADS },
-    { "batch", no_argument, NULL, OPT_BATCH },
-    { "rounds", required_argument, NULL, OPT_ROUNDS },
-    { "pin", required_argument, NULL, OPT_PIN },
-    { "epsilon", required_argument, NULL, OPT_EPSILON },
-    { "flat", no_argument, NULL, OPT_FLAT },
-    { "no-file", no_argument, NULL, OPT_NO_FILE },
-    { "json", required_argument, NULL, OPT_JSON },
-    { "report", required_argument, NULL, OPT_REPORT },
-    { "quiet", no_argument, NULL, 'q' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, OPT_VERSION },
-    { NULL, 0, NULL, 0 },
+    {"index", required_argument, NULL, OPT_INDEX},
+    {"k", required_argument, NULL, OPT_K},
+    {"recall", required_argument, NULL, OPT_RECALL},
+    {"effort", required_argument, NULL, OPT_EFFORT},
+    {"metric", required_argument, NULL, OPT_METRIC},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"batch", no_argument, NULL, OPT_BATCH},
+    {"rounds", required_argument, NULL, OPT_ROUNDS},
+    {"pin", required_argument, NULL, OPT_PIN},
+    {"epsilon", required_argument, NULL, OPT_EPSILON},
+    {"flat", no_argument, NULL, OPT_FLAT},
+    {"no-file", no_argument, NULL, OPT_NO_FILE},
+    {"json", required_argument, NULL, OPT_JSON},
+    {"report", required_argument, NULL, OPT_REPORT},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 static bool number_option(int code, struct command *c)
@@ -259,7 +274,7 @@ static void set_defaults(struct command *c)
 
 static int parse_words(int argc, char **argv, struct command *c)
 {
-    static const char *const verbs[] = { NULL, "run", "peers", "data" };
+    static const char *const verbs[] = {NULL, "run", "peers", "data"};
     if (optind == argc)
         return -1;
     for (int i = 1; i < 4; i++)

@@ -19,13 +19,13 @@ struct command {
     struct run_settings run;
     ann_metric metric; /* 0: as the data say */
     const char *json, *report;
-    bool flat;         /* peers: exact search */
+    bool flat; /* peers: exact search */
 };
 
 enum { EXIT_USAGE = 2, EXIT_UNAVAILABLE = 6, EXIT_INTERRUPTED = 130 };
 
-/* Fills *c with every default in place.  -1: go on; else the status to exit with (help and version
- * were printed, or a complaint). */
+/* Fills *c with every default in place.  -1: go on; else the status to exit with (help and
+ * version were printed, or a complaint). */
 int command_parse(int argc, char **argv, struct command *c);
 
 #endif

@@ -30,8 +30,8 @@ ann_err dataset_metric_parse(const char *name, ann_metric *m)
         const char *name;
         ann_metric metric;
     } known[] = {
-        { "l2", ANN_L2 },        { "euclidean", ANN_L2 }, { "angular", ANN_COSINE },
-        { "cosine", ANN_COSINE }, { "ip", ANN_IP },        { "dot", ANN_IP },
+        {"l2", ANN_L2},         {"euclidean", ANN_L2}, {"angular", ANN_COSINE},
+        {"cosine", ANN_COSINE}, {"ip", ANN_IP},        {"dot", ANN_IP},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!strcmp(name, known[i].name)) {
@@ -122,8 +122,10 @@ static ann_err take_truth(struct dataset *d, const struct io_matrix *m)
             fits = row[j] >= 0 && (size_t)row[j] < d->n;
         if (!fits) {
             mem_free(t);
-            return ANN_FAIL(ANN_EINVAL, "the true neighbours of query %zu are not slots of the "
-                            "%zu base vectors", i, d->n);
+            return ANN_FAIL(ANN_EINVAL,
+                            "the true neighbours of query %zu are not slots of the "
+                            "%zu base vectors",
+                            i, d->n);
         }
     }
     d->truth = t;
@@ -133,7 +135,7 @@ static ann_err take_truth(struct dataset *d, const struct io_matrix *m)
 
 static ann_err read_truth(struct dataset *d, const char *path)
 {
-    struct io_matrix m = { 0 };
+    struct io_matrix m = {0};
     ann_err err = io_load(path, NULL, &m);
     if (!err)
         err = take_truth(d, &m);
@@ -190,7 +192,7 @@ static ann_err load_hdf5(const char *path, struct dataset *d)
 {
 #ifdef HAVE_HDF5
     char distance[32];
-    struct io_matrix m = { 0 };
+    struct io_matrix m = {0};
     ann_err err = ANN_OK;
     if (hdf5_attribute(path, "distance", distance, sizeof distance))
         err = dataset_metric_parse(distance, &d->metric);
@@ -283,12 +285,13 @@ ann_err dataset_hold_out(struct dataset *d, size_t count)
     return ANN_OK;
 }
 
-ann_err dataset_write(const char *path, enum io_type type, const void *rows, size_t n, size_t dim)
+ann_err dataset_write(const char *path, enum io_type type, const void *rows, size_t n,
+                      size_t dim)
 {
     struct io_writer *w;
-    const struct io_layout layout = { .format = IO_NPY, .type = type, .dim = dim, .n = n };
-    const struct io_matrix m = { .data = rows, .n = n, .dim = dim, .stride = dim, .type = type,
-                                 .rank = 2 };
+    const struct io_layout layout = {.format = IO_NPY, .type = type, .dim = dim, .n = n};
+    const struct io_matrix m = {
+        .data = rows, .n = n, .dim = dim, .stride = dim, .type = type, .rank = 2};
     ann_err err = io_create(path, &layout, &w);
     if (err)
         return err;
@@ -312,7 +315,7 @@ static ann_err check(const struct dataset *d, const char *spec)
 
 ann_err dataset_load(const char *spec, ann_metric metric, struct dataset *out)
 {
-    struct dataset d = { .metric = ANN_L2 };
+    struct dataset d = {.metric = ANN_L2};
     struct stat st;
     ann_err err;
     if (!strncmp(spec, "synthetic:", 10)) {

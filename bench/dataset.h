@@ -1,7 +1,9 @@
-/* dataset.h - what is searched: base vectors, queries, a metric, and the true neighbours if known.
+/* dataset.h - what is searched: base vectors, queries, a metric, and the true neighbours if
+ * known.
  *
- * Place: bench; sees ann.h and ann/io.  Invariant: base and query are f32 rows without gaps, row i
- * of base is what the indexes call id i, and no query is a row of base that was held out. */
+ * Place: bench; sees ann.h and ann/io.  Invariant: base and query are f32 rows without gaps,
+ * row i of base is what the indexes call id i, and no query is a row of base that was held out.
+ */
 #ifndef KITH_BENCH_DATASET_H
 #define KITH_BENCH_DATASET_H
 
@@ -15,18 +17,18 @@
 
 struct dataset {
     char name[DATASET_NAME_MAX];
-    ann_metric metric;   /* ANN_L2, ANN_IP or ANN_COSINE */
+    ann_metric metric; /* ANN_L2, ANN_IP or ANN_COSINE */
     size_t n, nq, dim;
-    const float *base;   /* [n, dim] */
-    const float *query;  /* [nq, dim] */
-    int32_t *truth;      /* [nq, truth_k] slots, best first; NULL: not known */
+    const float *base;  /* [n, dim] */
+    const float *query; /* [nq, dim] */
+    int32_t *truth;     /* [nq, truth_k] slots, best first; NULL: not known */
     size_t truth_k;
     struct io_matrix hold[2]; /* what base and query lie in, unless they are copies */
     float *copies[2];
 };
 
-/* spec: a folder, an HDF5 file, a vector file, a known name or "synthetic:...".  metric 0: as the
- * data say, l2 where they do not.  Release with dataset_free. */
+/* spec: a folder, an HDF5 file, a vector file, a known name or "synthetic:...".  metric 0: as
+ * the data say, l2 where they do not.  Release with dataset_free. */
 ann_err dataset_load(const char *spec, ann_metric metric, struct dataset *out);
 void dataset_free(struct dataset *d);
 
@@ -34,7 +36,8 @@ void dataset_free(struct dataset *d);
 ann_err dataset_hold_out(struct dataset *d, size_t count);
 
 /* Writes rows [n, dim] as npy. */
-ann_err dataset_write(const char *path, enum io_type type, const void *rows, size_t n, size_t dim);
+ann_err dataset_write(const char *path, enum io_type type, const void *rows, size_t n,
+                      size_t dim);
 
 /* "l2", "angular", "ip". */
 const char *dataset_metric_name(ann_metric m);

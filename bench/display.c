@@ -41,7 +41,7 @@ const char *display_rate(char *buf, double v)
 
 const char *display_bytes(char *buf, double v)
 {
-    static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     size_t unit = 0;
     if (!(v >= 0))
         return none(buf);
@@ -62,6 +62,7 @@ const char *display_seconds(char *buf, double v)
 const char *display_at(char *buf, struct metrics_at at)
 {
     char plain[DISPLAY_MAX];
-    snprintf(buf, DISPLAY_MAX, "%s%.40s", at.at_least ? ">= " : "", display_rate(plain, at.qps));
+    snprintf(buf, DISPLAY_MAX, "%s%.40s", at.at_least ? ">= " : "",
+             display_rate(plain, at.qps));
     return buf;
 }

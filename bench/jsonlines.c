@@ -1,7 +1,7 @@
 /* jsonlines.c - outcomes as JSON Lines.
  *
- * Place: bench.  The keys are those that docs/benchmarking.md lists; a value that was not measured
- * is null. */
+ * Place: bench.  The keys are those that docs/benchmarking.md lists; a value that was not
+ * measured is null. */
 #include <config.h>
 
 #include "ann/io/json.h"

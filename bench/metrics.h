@@ -8,16 +8,17 @@
 
 #include "bench/dataset.h"
 
-/* Distance of two rows in double, smaller is nearer: squared for l2, 1 - cosine, negated product. */
+/* Distance of two rows in double, smaller is nearer: squared for l2, 1 - cosine, negated
+ * product. */
 double metrics_distance(ann_metric m, const float *a, const float *b, size_t dim);
 
 /* limits [d->nq]: the largest distance that counts as a hit among the k nearest of each query.
- * epsilon 0: the k-th true distance and what rounding may add to it; else that much more, in the
- * units of ann-benchmarks (Euclidean, not squared).  d->truth_k >= min(k, n). */
+ * epsilon 0: the k-th true distance and what rounding may add to it; else that much more, in
+ * the units of ann-benchmarks (Euclidean, not squared).  d->truth_k >= min(k, n). */
 ann_err metrics_limits(const struct dataset *d, size_t k, double epsilon, double *limits);
 
-/* *recall: the mean share of min(k, n) that ids [d->nq, k] found.  An id that stands twice in a row
- * or is no row of base is an error (ANN_EDAMAGED): the figures would be worthless. */
+/* *recall: the mean share of min(k, n) that ids [d->nq, k] found.  An id that stands twice in a
+ * row or is no row of base is an error (ANN_EDAMAGED): the figures would be worthless. */
 ann_err metrics_recall(const struct dataset *d, const double *limits, const uint64_t *ids,
                        size_t k, double *recall);
 
@@ -36,7 +37,9 @@ struct metrics_at {
     bool at_least; /* the slowest point measured was above the recall already */
 };
 
-/* Queries a second at a recall: along the Pareto front of the points, ln(qps) linear in recall. */
-struct metrics_at metrics_interpolate(const struct metrics_pair *points, size_t n, double recall);
+/* Queries a second at a recall: along the Pareto front of the points, ln(qps) linear in recall.
+ */
+struct metrics_at metrics_interpolate(const struct metrics_pair *points, size_t n,
+                                      double recall);
 
 #endif

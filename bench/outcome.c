@@ -12,7 +12,7 @@ void outcome_interpolate(struct outcome *o)
 {
     struct metrics_pair pairs[OUTCOME_POINTS_MAX];
     for (size_t i = 0; i < o->npoints; i++)
-        pairs[i] = (struct metrics_pair){ o->points[i].recall, o->points[i].qps };
+        pairs[i] = (struct metrics_pair){o->points[i].recall, o->points[i].qps};
     for (size_t t = 0; t < o->ntargets; t++)
         o->at[t] = metrics_interpolate(pairs, o->npoints, o->targets[t]);
 }

@@ -12,18 +12,18 @@
 #include "bench/dataset.h"
 #include "bench/metrics.h"
 
-#define OUTCOME_SPEC_MAX 256
-#define OUTCOME_POINTS_MAX 32
+#define OUTCOME_SPEC_MAX    256
+#define OUTCOME_POINTS_MAX  32
 #define OUTCOME_TARGETS_MAX 8
 
 /* One effort. */
 struct outcome_point {
     size_t effort; /* 0: the index has none */
     double recall;
-    double qps;                /* the figure that counts; the others say where it comes from */
+    double qps; /* the figure that counts; the others say where it comes from */
     double qps_single, qps_batch;
     double mean_us, p50_us, p95_us, p99_us, p999_us;
-    double distances, hops;    /* a query */
+    double distances, hops; /* a query */
 };
 
 /* One index on one data set. */
@@ -32,7 +32,7 @@ struct outcome {
     size_t n, nq, dim, k;
     ann_metric metric;
     unsigned threads, rounds;
-    bool batch;         /* qps counts batches */
+    bool batch; /* qps counts batches */
     double build_s, build_cpu_s;
     double memory_bytes, file_bytes, peak_rss_bytes;
     struct outcome_point points[OUTCOME_POINTS_MAX];

@@ -16,9 +16,9 @@
 #include "bench/files.h"
 #include "bench/peers.h"
 
-#define NUMPY "2.2.6"
-#define HNSWLIB "0.8.0"
-#define FAISS "1.15.1"
+#define NUMPY    "2.2.6"
+#define HNSWLIB  "0.8.0"
+#define FAISS    "1.15.1"
 #define VERSIONS "numpy " NUMPY ", hnswlib " HNSWLIB ", faiss-cpu " FAISS
 
 struct peer {
@@ -39,13 +39,14 @@ static ann_err find_script(char *path)
         if (files_join(path, exe, "../share/kith/peers.py") && files_exist(path))
             return ANN_OK;
     }
-    static const char *const places[] = { PKGDATADIR "/peers.py", PEERS_SOURCE };
+    static const char *const places[] = {PKGDATADIR "/peers.py", PEERS_SOURCE};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         snprintf(path, FILES_PATH_MAX, "%s", places[i]);
         if (files_exist(path))
             return ANN_OK;
     }
-    return ANN_FAIL(ANN_ENOENT, "peers.py is not there: neither %s nor %s", places[0], places[1]);
+    return ANN_FAIL(ANN_ENOENT, "peers.py is not there: neither %s nor %s", places[0],
+                    places[1]);
 }
 
 static ann_err python_path(char *path)
@@ -54,15 +55,16 @@ static ann_err python_path(char *path)
     const ann_err err = files_cache(folder, "peers", false);
     if (err)
         return err;
-    return files_join(path, folder, "bin/python") ? ANN_OK
-                                                  : ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
+    return files_join(path, folder, "bin/python")
+               ? ANN_OK
+               : ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
 }
 
 /* What the environment has; "" if it is not there or not whole. */
 static void read_versions(const char *python, const char *script, char *out, size_t len)
 {
     char folder[FILES_PATH_MAX], log[FILES_PATH_MAX];
-    const char *const argv[] = { python, script, "--versions", NULL };
+    const char *const argv[] = {python, script, "--versions", NULL};
     int status;
     *out = 0;
     if (!files_exist(python) || files_temporary(folder))
@@ -85,34 +87,56 @@ static ann_err make_environment(const char *python, const char *log)
     ann_err err = files_cache(folder, "peers", true);
     if (err || files_exist(python))
         return err;
-    const char *const argv[] = { "python3", "-m", "venv", folder, NULL };
+    const char *const argv[] = {"python3", "-m", "venv", folder, NULL};
     err = process_run(argv, NULL, log, &status);
     if (!err && status)
-        err = ANN_FAIL(ANN_ENOENT, "no Python environment could be made; install it with: "
-                       "apt-get install python3-venv python3-dev g++ (see %s)", log);
+        err = ANN_FAIL(ANN_ENOENT,
+                       "no Python environment could be made; install it with: "
+                       "apt-get install python3-venv python3-dev g++ (see %s)",
+                       log);
     return err;
 }
 
 /* hnswlib comes as source: its build tools are pinned too, so pip fetches nothing else. */
 static ann_err install(const char *python, const char *log)
 {
-    const char *const tools[] = { python, "-m", "pip", "install", "--retries", "2",
-                                  "--disable-pip-version-check", "numpy==" NUMPY,
-                                  "faiss-cpu==" FAISS, "setuptools==80.9.0", "wheel==0.45.1",
-                                  "pybind11==2.13.6", NULL };
-    const char *const source[] = { python, "-m", "pip", "install", "--retries", "2",
-                                   "--disable-pip-version-check", "--no-build-isolation",
-                                   "hnswlib==" HNSWLIB, NULL };
+    const char *const tools[] = {python,
+                                 "-m",
+                                 "pip",
+                                 "install",
+                                 "--retries",
+                                 "2",
+                                 "--disable-pip-version-check",
+                                 "numpy==" NUMPY,
+                                 "faiss-cpu==" FAISS,
+                                 "setuptools==80.9.0",
+                                 "wheel==0.45.1",
+                                 "pybind11==2.13.6",
+                                 NULL};
+    const char *const source[] = {python,
+                                  "-m",
+                                  "pip",
+                                  "install",
+                                  "--retries",
+                                  "2",
+                                  "--disable-pip-version-check",
+                                  "--no-build-isolation",
+                                  "hnswlib==" HNSWLIB,
+                                  NULL};
     int status;
     ann_err err = process_run(tools, NULL, log, &status);
     if (!err && status)
-        return ANN_FAIL(ANN_EBUSY, "pip could not fetch numpy and faiss-cpu (is there a network?);"
-                        " see %s", log);
+        return ANN_FAIL(ANN_EBUSY,
+                        "pip could not fetch numpy and faiss-cpu (is there a network?);"
+                        " see %s",
+                        log);
     if (!err)
         err = process_run(source, NULL, log, &status);
     if (!err && status)
-        return ANN_FAIL(ANN_EBUSY, "pip could not fetch and compile hnswlib (it needs a network, "
-                        "python3-dev and g++); see %s", log);
+        return ANN_FAIL(ANN_EBUSY,
+                        "pip could not fetch and compile hnswlib (it needs a network, "
+                        "python3-dev and g++); see %s",
+                        log);
     return err;
 }
 
@@ -131,7 +155,8 @@ ann_err peers_prepare(bool quiet, char *versions, size_t len)
     if (!strcmp(versions, VERSIONS))
         return ANN_OK;
     if (!quiet)
-        fprintf(stderr, "installing hnswlib and faiss-cpu into a private Python environment ...\n");
+        fprintf(stderr,
+                "installing hnswlib and faiss-cpu into a private Python environment ...\n");
     if (!files_join(log, cache, "peers.log"))
         return ANN_FAIL(ANN_EINVAL, "%s: too long", cache);
     unlink(log);
@@ -142,8 +167,10 @@ ann_err peers_prepare(bool quiet, char *versions, size_t len)
         return err;
     read_versions(python, script, versions, len);
     if (strcmp(versions, VERSIONS))
-        return ANN_FAIL(ANN_EIO, "the Python environment has \"%s\", not \"%s\"; remove the folder "
-                        "%speers and try again", versions, VERSIONS, cache);
+        return ANN_FAIL(ANN_EIO,
+                        "the Python environment has \"%s\", not \"%s\"; remove the folder "
+                        "%speers and try again",
+                        versions, VERSIONS, cache);
     return ANN_OK;
 }
 
@@ -153,8 +180,7 @@ static ann_err ask(struct process *p, struct js_out *request, struct js **answer
     const char *line = NULL;
     js_shut(request, '}');
     ann_err err = request->failed ? ANN_FAIL(ANN_ENOMEM, "out of memory for a request")
-                                  : process_ask(p, request->text, request->bytes,
-                                              &line);
+                                  : process_ask(p, request->text, request->bytes, &line);
     js_out_free(request);
     if (!err)
         err = js_parse("answer of peers.py", line, strlen(line), 0, answer);
@@ -187,7 +213,8 @@ ann_err peers_start(struct process *p, const struct dataset *d, const struct run
     ann_err err = find_script(script);
     if (!err)
         err = python_path(python);
-    if (!err && (!files_join(base, folder, "base.npy") || !files_join(query, folder, "query.npy")))
+    if (!err &&
+        (!files_join(base, folder, "base.npy") || !files_join(query, folder, "query.npy")))
         err = ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
     if (!err)
         err = dataset_write(base, IO_F32, d->base, d->n, d->dim);
@@ -197,8 +224,8 @@ ann_err peers_start(struct process *p, const struct dataset *d, const struct run
         return err;
     snprintf(omp, sizeof omp, "OMP_NUM_THREADS=%u", s->threads);
     snprintf(blas, sizeof blas, "OPENBLAS_NUM_THREADS=%u", s->threads);
-    const char *const argv[] = { python, script, NULL };
-    const char *const environment[] = { omp, blas, NULL };
+    const char *const argv[] = {python, script, NULL};
+    const char *const environment[] = {omp, blas, NULL};
     err = process_open(p, argv, environment);
     if (err)
         return err;
@@ -269,7 +296,7 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     const struct peer *u = c->impl;
     struct js_out o;
     struct js *answer = NULL;
-    *t = (struct timing){ NAN, NAN, NAN, NAN, NAN, NAN, NAN };
+    *t = (struct timing){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     begin_for(&o, "time", c, effort);
     js_put_double(&o, "seconds", RUNNER_PASS_S);
     js_put_double(&o, "slow", RUNNER_SLOW_S);
@@ -328,7 +355,8 @@ ann_err peers_open(struct contestant *c, struct process *p, const char *name,
         u->name = name;
         u->lap = mem_zalloc(d->nq, sizeof *u->lap);
     }
-    ann_err err = u && u->lap ? build(c, o) : ANN_FAIL(ANN_ENOMEM, "out of memory for the results");
+    ann_err err =
+        u && u->lap ? build(c, o) : ANN_FAIL(ANN_ENOMEM, "out of memory for the results");
     if (err) {
         peers_close(c);
         return error_prefix(err, name);

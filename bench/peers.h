@@ -1,7 +1,7 @@
 /* peers.h - other libraries, measured through bench/peers.py.
  *
- * Place: bench.  peers.py runs in a Python environment of its own in the cache folder, with pinned
- * versions; peers_prepare makes it. */
+ * Place: bench.  peers.py runs in a Python environment of its own in the cache folder, with
+ * pinned versions; peers_prepare makes it. */
 #ifndef KITH_BENCH_PEERS_H
 #define KITH_BENCH_PEERS_H
 
@@ -12,7 +12,8 @@
  * versions [len]: what is in it, for people. */
 ann_err peers_prepare(bool quiet, char *versions, size_t len);
 
-/* The child, with d loaded; closed by process_close.  folder: where the vectors are written to. */
+/* The child, with d loaded; closed by process_close.  folder: where the vectors are written to.
+ */
 ann_err peers_start(struct process *p, const struct dataset *d, const struct run_settings *s,
                     const char *folder);
 

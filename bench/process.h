@@ -9,8 +9,8 @@
 
 #include <ann/ann.h>
 
-/* Runs argv (found in PATH) in folder (NULL: here), with its output in the file `log` (NULL: ours).
- * *status: its exit status, 127 if there is no such program. */
+/* Runs argv (found in PATH) in folder (NULL: here), with its output in the file `log` (NULL:
+ * ours). *status: its exit status, 127 if there is no such program. */
 ann_err process_run(const char *const argv[], const char *folder, const char *log, int *status);
 
 /* A child that answers each line with a line. */
@@ -25,8 +25,8 @@ struct process {
 ann_err process_open(struct process *p, const char *const argv[],
                      const char *const environment[]);
 
-/* Sends `bytes` of text and a newline, and waits for one line; *answer lives until the next call.
- * ANN_EIO: the child is gone. */
+/* Sends `bytes` of text and a newline, and waits for one line; *answer lives until the next
+ * call. ANN_EIO: the child is gone. */
 ann_err process_ask(struct process *p, const char *text, size_t bytes, const char **answer);
 
 void process_close(struct process *p);

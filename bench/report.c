@@ -1,7 +1,7 @@
 /* report.c - outcomes as one HTML page that needs nothing else: no script, font or picture.
  *
- * Place: bench.  Light and dark follow the reader's setting; on a narrow screen plots and tables
- * stand below one another and tables scroll by themselves. */
+ * Place: bench.  Light and dark follow the reader's setting; on a narrow screen plots and
+ * tables stand below one another and tables scroll by themselves. */
 #include <config.h>
 
 #include <math.h>
@@ -47,8 +47,10 @@ static const char style[] =
 static void put_colors(FILE *f)
 {
     for (int i = 0; i < SVG_COLORS; i++)
-        fprintf(f, ".line.s%d{stroke:var(--s%d)}.dot.s%d,.bar.s%d{fill:var(--s%d)}"
-                "i.s%d{background:var(--s%d)}\n", i, i, i, i, i, i, i);
+        fprintf(f,
+                ".line.s%d{stroke:var(--s%d)}.dot.s%d,.bar.s%d{fill:var(--s%d)}"
+                "i.s%d{background:var(--s%d)}\n",
+                i, i, i, i, i, i, i);
 }
 
 /* "model name" of the first processor; "" if the system does not say. */
@@ -78,7 +80,8 @@ static void put_head(FILE *f, const char *command)
     processor(cpu, sizeof cpu);
     fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n"
-          "<title>annbench</title>\n<style>\n", f);
+          "<title>annbench</title>\n<style>\n",
+          f);
     fputs(style, f);
     put_colors(f);
     fputs("</style>\n</head>\n<body>\n<main>\n<h1>annbench</h1>\n<p class=\"dim\">kith ", f);
@@ -117,7 +120,8 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
     for (size_t t = 0; t < first->ntargets; t++)
         fprintf(f, "<th>queries/s<br/>at recall %g</th>", first->targets[t]);
     fputs("<th>build</th><th>CPU time</th><th>memory</th><th>file</th><th>peak of<br/>process"
-          "</th></tr>\n", f);
+          "</th></tr>\n",
+          f);
     for (size_t i = from; i < to; i++) {
         const struct outcome *r = &all->items[i];
         fputs("<tr>", f);
@@ -143,8 +147,8 @@ static void put_point(FILE *f, const struct outcome *r, const struct outcome_poi
     put_cell(f, p->effort ? display_count(b, (double)p->effort) : "-");
     snprintf(b, sizeof b, "%.4f", p->recall);
     put_cell(f, b);
-    const double rates[] = { p->qps, p->qps_single, p->qps_batch, p->mean_us, p->p50_us,
-                             p->p95_us, p->p99_us, p->p999_us };
+    const double rates[] = {p->qps,    p->qps_single, p->qps_batch, p->mean_us,
+                            p->p50_us, p->p95_us,     p->p99_us,    p->p999_us};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
         put_cell(f, display_rate(b, rates[i]));
     put_cell(f, display_count(b, p->distances));
@@ -157,7 +161,8 @@ static void put_sweep(FILE *f, const struct outcomes *all, size_t from, size_t t
     fputs("<details open=\"open\"><summary>Every point of the sweep</summary>\n"
           "<div class=\"scroll\"><table>\n<tr><th>index</th><th>effort</th><th>recall</th>"
           "<th>queries/s</th><th>one at<br/>a time</th><th>in<br/>batches</th><th>mean µs</th>"
-          "<th>p50</th><th>p95</th><th>p99</th><th>p99.9</th><th>distances</th><th>hops</th></tr>\n",
+          "<th>p50</th><th>p95</th><th>p99</th><th>p99.9</th><th>distances</th><th>hops</th></"
+          "tr>\n",
           f);
     for (size_t i = from; i < to; i++)
         for (size_t j = 0; j < all->items[i].npoints; j++)
@@ -197,18 +202,18 @@ static void add_series(struct figure *g, const struct outcome *r, size_t color, 
 {
     char q[DISPLAY_MAX], p50[DISPLAY_MAX], p99[DISPLAY_MAX];
     struct svg_series *s = &g->series[g->count];
-    *s = (struct svg_series){ g->points[g->count], r->npoints, (unsigned)color, which == 2 };
+    *s = (struct svg_series){g->points[g->count], r->npoints, (unsigned)color, which == 2};
     for (size_t j = 0; j < r->npoints; j++) {
         const struct outcome_point *p = &r->points[j];
         snprintf(g->notes[color][j], sizeof g->notes[color][j],
-                 "%.32s, effort %zu: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs",
-                 r->index, p->effort, p->recall, display_rate(q, p->qps),
-                 display_rate(p50, p->p50_us), display_rate(p99, p->p99_us));
-        g->points[g->count][j] =
-            (struct svg_point){ p->recall, which == 0   ? p->qps
-                                           : which == 1 ? p->p50_us
-                                                        : p->p99_us,
-                                g->notes[color][j] };
+                 "%.32s, effort %zu: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs", r->index,
+                 p->effort, p->recall, display_rate(q, p->qps), display_rate(p50, p->p50_us),
+                 display_rate(p99, p->p99_us));
+        g->points[g->count][j] = (struct svg_point){p->recall,
+                                                    which == 0   ? p->qps
+                                                    : which == 1 ? p->p50_us
+                                                                 : p->p99_us,
+                                                    g->notes[color][j]};
     }
     g->count++;
 }
@@ -233,10 +238,9 @@ static void put_lines(FILE *f, const struct outcomes *all, size_t from, size_t t
         if (latency)
             add_series(&g, &all->items[i], i - from, 2);
     }
-    const struct svg_axes axes = { latency ? "Latency against recall"
-                                           : "Queries a second against recall",
-                                   "recall", latency ? "µs (log), less is better" : "queries/s (log)",
-                                   left_edge(all, from, to), 1 };
+    const struct svg_axes axes = {
+        latency ? "Latency against recall" : "Queries a second against recall", "recall",
+        latency ? "µs (log), less is better" : "queries/s (log)", left_edge(all, from, to), 1};
     fprintf(f, "<figure><h3>%s</h3>\n",
             latency ? "Latency: median solid, 99th percentile dashed"
                     : "Queries a second against recall; up and right is better");
@@ -257,7 +261,7 @@ static void put_bars(FILE *f, const struct outcomes *all, size_t from, size_t to
             display_bytes(values[count], v);
         else
             display_seconds(values[count], v);
-        bars[count] = (struct svg_bar){ r->index, values[count], v, (unsigned)count };
+        bars[count] = (struct svg_bar){r->index, values[count], v, (unsigned)count};
     }
     const char *title = memory ? "Memory" : "Build time";
     fprintf(f, "<figure><h3>%s; less is better</h3>\n", title);
@@ -280,11 +284,12 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
     const struct outcome *r = &all->items[from];
     fputs("<section>\n<h2>", f);
     svg_text(f, r->dataset);
-    fprintf(f, "</h2>\n<p class=\"dim\">%s vectors of %zu dimensions, %s, %s queries, k = %zu, "
-            "%u thread%s%s, medians of %u round%s</p>\n", display_count(n, (double)r->n), r->dim,
-            dataset_metric_name(r->metric), display_count(nq, (double)r->nq), r->k, r->threads,
-            r->threads == 1 ? "" : "s", r->batch ? ", in batches" : "", r->rounds,
-            r->rounds == 1 ? "" : "s");
+    fprintf(f,
+            "</h2>\n<p class=\"dim\">%s vectors of %zu dimensions, %s, %s queries, k = %zu, "
+            "%u thread%s%s, medians of %u round%s</p>\n",
+            display_count(n, (double)r->n), r->dim, dataset_metric_name(r->metric),
+            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
+            r->batch ? ", in batches" : "", r->rounds, r->rounds == 1 ? "" : "s");
     put_summary(f, all, from, to);
     fputs("<div class=\"plots\">\n", f);
     put_lines(f, all, from, to, false);
@@ -305,9 +310,12 @@ ann_err outcome_write_html(const struct outcomes *all, const char *command, FILE
         put_group(f, all, i, end);
         i = end;
     }
-    fputs("<p class=\"dim foot\">Recall is the share of the true k nearest found, by distance, each id "
-          "once. Queries/s at a recall are interpolated on the best points (logarithm of queries/s "
+    fputs("<p class=\"dim foot\">Recall is the share of the true k nearest found, by distance, "
+          "each id "
+          "once. Queries/s at a recall are interpolated on the best points (logarithm of "
+          "queries/s "
           "over recall); &gt;= means that the lowest effort was above that recall already."
-          "</p>\n</main>\n</body>\n</html>\n", f);
+          "</p>\n</main>\n</body>\n</html>\n",
+          f);
     return ferror(f) ? ANN_FAIL(ANN_EIO, "the report cannot be written") : ANN_OK;
 }

@@ -1,9 +1,9 @@
 /* runner.c - the sweep: efforts from k upwards until the asked recall, then rounds of timing.
  *
- * Place: bench.  The first pass of an effort counts results (recall, distances, hops) and is not
- * timed.  Then each round goes over all efforts, and at each over all contestants, so that what
- * the machine does meanwhile falls on all of them alike.  Of the passes of a round the fastest
- * counts, as a pass is only ever slowed down; figures are medians over the rounds. */
+ * Place: bench.  The first pass of an effort counts results (recall, distances, hops) and is
+ * not timed.  Then each round goes over all efforts, and at each over all contestants, so that
+ * what the machine does meanwhile falls on all of them alike.  Of the passes of a round the
+ * fastest counts, as a pass is only ever slowed down; figures are medians over the rounds. */
 #include <config.h>
 
 #include <math.h>
@@ -13,10 +13,10 @@
 #include "ann/base/memory.h"
 #include "bench/runner.h"
 
-#define LADDER_STEP 1.4142135623730951
-#define EFFORT_CAP 8192
+#define LADDER_STEP    1.4142135623730951
+#define EFFORT_CAP     8192
 #define SWEEP_BUDGET_S 25.0 /* the untimed passes of one contestant stop after this */
-#define BEYOND 0.3 /* of the way from the highest asked recall to 1 is far enough */
+#define BEYOND         0.3  /* of the way from the highest asked recall to 1 is far enough */
 
 volatile sig_atomic_t runner_stop;
 
@@ -73,9 +73,17 @@ static size_t effort_at(const struct contestant *c, const struct run_settings *s
 static ann_err find_point(struct contestant *c, size_t effort, const struct dataset *d,
                           const double *limits, ann_id *ids)
 {
-    struct outcome_point p = { .effort = effort, .qps = NAN, .qps_single = NAN,
-                               .qps_batch = NAN, .mean_us = NAN, .p50_us = NAN, .p95_us = NAN,
-                               .p99_us = NAN, .p999_us = NAN, .distances = NAN, .hops = NAN };
+    struct outcome_point p = {.effort = effort,
+                              .qps = NAN,
+                              .qps_single = NAN,
+                              .qps_batch = NAN,
+                              .mean_us = NAN,
+                              .p50_us = NAN,
+                              .p95_us = NAN,
+                              .p99_us = NAN,
+                              .p999_us = NAN,
+                              .distances = NAN,
+                              .hops = NAN};
     ann_err err = runner_check_stop();
     if (!err)
         err = c->search(c, effort, ids, &p);

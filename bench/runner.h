@@ -1,7 +1,8 @@
 /* runner.h - sweeps the effort of one or more indexes over the same queries, in turns.
  *
- * Place: bench.  An index takes part as a struct contestant: kith's own (subject.c) and those of
- * other libraries (peers.c) are measured by the same loop, with the same clock and recall. */
+ * Place: bench.  An index takes part as a struct contestant: kith's own (subject.c) and those
+ * of other libraries (peers.c) are measured by the same loop, with the same clock and recall.
+ */
 #ifndef KITH_BENCH_RUNNER_H
 #define KITH_BENCH_RUNNER_H
 
@@ -14,17 +15,17 @@
 
 struct run_settings {
     size_t k;
-    unsigned threads;       /* of build and batches */
-    unsigned rounds;        /* medians are taken over them */
-    int pin;                /* the processor of the query thread; -1: any */
-    bool single, batch;     /* what to time */
-    bool batch_counts;      /* qps is that of batches */
+    unsigned threads;   /* of build and batches */
+    unsigned rounds;    /* medians are taken over them */
+    int pin;            /* the processor of the query thread; -1: any */
+    bool single, batch; /* what to time */
+    bool batch_counts;  /* qps is that of batches */
     double targets[OUTCOME_TARGETS_MAX];
     size_t ntargets;
     size_t efforts[OUTCOME_POINTS_MAX]; /* 0 of them: a ladder from k on */
     size_t nefforts;
-    double epsilon;         /* see metrics_limits */
-    bool file;              /* measure file_bytes */
+    double epsilon; /* see metrics_limits */
+    bool file;      /* measure file_bytes */
     bool quiet;
     struct progress *progress;
 };
@@ -40,7 +41,8 @@ struct contestant {
     bool has_effort;
     bool best_counts; /* qps is the better of single and batch */
     /* Results of all queries: ids [nq, k]; *p gets distances and hops where they are known. */
-    ann_err (*search)(struct contestant *c, size_t effort, ann_id *ids, struct outcome_point *p);
+    ann_err (*search)(struct contestant *c, size_t effort, ann_id *ids,
+                      struct outcome_point *p);
     /* One warm-up and one measurement. */
     ann_err (*time)(struct contestant *c, size_t effort, struct timing *t);
     const struct dataset *data;

@@ -18,8 +18,8 @@
 #include "bench/files.h"
 #include "bench/runner.h"
 
-#define TRIAL_QUERIES 5 /* tell how long one takes */
-#define WARM_QUERIES 50 /* of a batch, before it is timed */
+#define TRIAL_QUERIES 5  /* tell how long one takes */
+#define WARM_QUERIES  50 /* of a batch, before it is timed */
 
 struct subject {
     ann_index *ix;
@@ -42,7 +42,8 @@ static double peak_rss(void)
     return kib < 0 ? -1 : kib * 1024;
 }
 
-/* Lets the high-water mark start anew; where the system refuses, it stays that of the process. */
+/* Lets the high-water mark start anew; where the system refuses, it stays that of the process.
+ */
 static void reset_peak_rss(void)
 {
     FILE *f = fopen("/proc/self/clear_refs", "w");
@@ -69,7 +70,7 @@ static double file_size(ann_index *ix)
 static ann_err base_view(struct subject *u, const struct dataset *d, ann_dtype store,
                          ann_view *view)
 {
-    *view = (ann_view){ d->base, d->n, 0, ANN_F32 };
+    *view = (ann_view){d->base, d->n, 0, ANN_F32};
     if (store != ANN_I8 && store != ANN_U8)
         return ANN_OK;
     size_t bad;
@@ -77,9 +78,10 @@ static ann_err base_view(struct subject *u, const struct dataset *d, ann_dtype s
     if (!u->converted)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu vectors", d->n);
     if (!io_convert((enum io_type)store, u->converted, IO_F32, d->base, d->n * d->dim, &bad))
-        return ANN_FAIL(ANN_EINVAL, "row %zu, element %zu of base does not fit the index's type",
+        return ANN_FAIL(ANN_EINVAL,
+                        "row %zu, element %zu of base does not fit the index's type",
                         bad / d->dim, bad % d->dim);
-    *view = (ann_view){ u->converted, d->n, 0, store };
+    *view = (ann_view){u->converted, d->n, 0, store};
     return ANN_OK;
 }
 
@@ -88,7 +90,7 @@ static ann_err build(struct contestant *c, const ann_options *o)
     struct subject *u = c->impl;
     struct outcome *r = &c->result;
     ann_view base;
-    ann_info info = { .size = ANN_INFO_SIZE };
+    ann_info info = {.size = ANN_INFO_SIZE};
     ann_err err = io_library(ann_create(o, &u->ix));
     if (!err)
         err = base_view(u, c->data, o->store, &base);
@@ -115,7 +117,7 @@ static ann_err build(struct contestant *c, const ann_options *o)
 
 static ann_view queries(const struct contestant *c)
 {
-    return (ann_view){ c->data->query, c->data->nq, 0, ANN_F32 };
+    return (ann_view){c->data->query, c->data->nq, 0, ANN_F32};
 }
 
 /* Goes the way that is timed: query by query through a searcher, or all at once. */
@@ -123,7 +125,7 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
 {
     struct subject *u = c->impl;
     const size_t nq = c->data->nq, k = c->settings->k;
-    ann_search_stats stats = { 0 };
+    ann_search_stats stats = {0};
     ann_search_params params = ANN_SEARCH_PARAMS_INIT;
     ann_searcher *s = NULL;
     ann_err err;
@@ -134,8 +136,8 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
     if (c->has_effort && c->settings->single) {
         err = ann_searcher_open(u->ix, &params, &s);
         for (size_t i = 0; i < nq && !err; i++)
-            err = ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32, ids + i * k,
-                                      NULL);
+            err = ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32,
+                                      ids + i * k, NULL);
     } else {
         err = ann_search(u->ix, queries(c), &params, ids, NULL);
     }
@@ -152,21 +154,21 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
 static ann_err pass(ann_searcher *s, const struct contestant *c, size_t n, ann_id *ids)
 {
     for (size_t i = 0; i < n; i++) {
-        const ann_err err = ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32, ids,
-                                                NULL);
+        const ann_err err =
+            ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32, ids, NULL);
         if (err)
             return io_library(err);
     }
     return ANN_OK;
 }
 
-static ann_err pass_with_clock(ann_searcher *s, const struct contestant *c, size_t n, ann_id *ids,
-                               double *lap)
+static ann_err pass_with_clock(ann_searcher *s, const struct contestant *c, size_t n,
+                               ann_id *ids, double *lap)
 {
     for (size_t i = 0; i < n; i++) {
         const double began = runner_clock(CLOCK_MONOTONIC);
-        const ann_err err = ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32, ids,
-                                                NULL);
+        const ann_err err =
+            ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32, ids, NULL);
         if (err)
             return io_library(err);
         lap[i] = 1e6 * (runner_clock(CLOCK_MONOTONIC) - began);
@@ -243,7 +245,8 @@ done:
     return err;
 }
 
-static ann_err time_batch(struct contestant *c, const ann_search_params *params, struct timing *t)
+static ann_err time_batch(struct contestant *c, const ann_search_params *params,
+                          struct timing *t)
 {
     struct subject *u = c->impl;
     double best = INFINITY;
@@ -277,7 +280,7 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     ann_search_params params = ANN_SEARCH_PARAMS_INIT;
     cpu_set_t before;
     ann_err err = ANN_OK;
-    *t = (struct timing){ NAN, NAN, NAN, NAN, NAN, NAN, NAN };
+    *t = (struct timing){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     params.k = s->k;
     params.effort = effort;
     params.threads = s->threads;
@@ -313,7 +316,8 @@ ann_err subject_open(struct contestant *c, const char *spec, const struct datase
     }
     ann_err err = io_library(ann_options_parse(&o, spec));
     if (!err && o.metric != d->metric)
-        err = ANN_FAIL(ANN_EINVAL, "the spec's metric is not that of %s; give --metric", d->name);
+        err =
+            ANN_FAIL(ANN_EINVAL, "the spec's metric is not that of %s; give --metric", d->name);
     if (!err)
         err = io_library(ann_options_spec(&o, c->result.spec, sizeof c->result.spec));
     if (err)

@@ -8,13 +8,13 @@
 
 #include "bench/svg.h"
 
-#define WIDTH 640
-#define HEIGHT 400
-#define LEFT 76
-#define RIGHT 20
-#define TOP 16
-#define BOTTOM 56
-#define BAR 34
+#define WIDTH    640
+#define HEIGHT   400
+#define LEFT     76
+#define RIGHT    20
+#define TOP      16
+#define BOTTOM   56
+#define BAR      34
 #define BAR_LEFT 8
 
 void svg_text(FILE *f, const char *text)
@@ -61,7 +61,7 @@ static double at_y(const struct scale *s, double y)
 static bool fit(const struct svg_axes *a, const struct svg_series *series, size_t count,
                 struct scale *s)
 {
-    *s = (struct scale){ a->left, a->right, INFINITY, -INFINITY };
+    *s = (struct scale){a->left, a->right, INFINITY, -INFINITY};
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < series[i].count; j++) {
             const struct svg_point *p = &series[i].points[j];
@@ -82,7 +82,7 @@ static bool fit(const struct svg_axes *a, const struct svg_series *series, size_
 /* 12000 as 12k, so that labels stay short. */
 static void put_short(FILE *f, double v)
 {
-    static const char units[] = { 0, 'k', 'M', 'G' };
+    static const char units[] = {0, 'k', 'M', 'G'};
     int unit = 0;
     for (; v >= 999.5 && unit < 3; unit++)
         v /= 1000;
@@ -93,14 +93,14 @@ static void put_short(FILE *f, double v)
 
 static void grid_line(FILE *f, double x1, double y1, double x2, double y2)
 {
-    fprintf(f, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x1, y1, x2,
-            y2);
+    fprintf(f, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", x1,
+            y1, x2, y2);
 }
 
 /* The powers of ten and, the fewer of them there are, the more between them. */
 static void y_axis(FILE *f, const struct scale *s)
 {
-    static const double steps[] = { 1, 2, 5, 1.5, 3, 4, 7 };
+    static const double steps[] = {1, 2, 5, 1.5, 3, 4, 7};
     const double decades = s->high - s->low;
     const size_t used = decades > 2.6 ? 1 : decades > 1 ? 3 : 7;
     for (int e = (int)floor(s->low); e <= (int)ceil(s->high); e++) {
@@ -110,8 +110,8 @@ static void y_axis(FILE *f, const struct scale *s)
                 continue;
             const double y = at_y(s, v);
             grid_line(f, LEFT, y, WIDTH - RIGHT, y);
-            fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT - 8,
-                    y + 5);
+            fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">",
+                    LEFT - 8, y + 5);
             put_short(f, v);
             fputs("</text>\n", f);
         }
@@ -120,7 +120,7 @@ static void y_axis(FILE *f, const struct scale *s)
 
 static void x_axis(FILE *f, const struct scale *s)
 {
-    static const double steps[] = { 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2 };
+    static const double steps[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2};
     double step = steps[7];
     for (size_t i = 8; i-- > 0;)
         if ((s->right - s->left) / steps[i] <= 7)
@@ -128,8 +128,9 @@ static void x_axis(FILE *f, const struct scale *s)
     for (int i = (int)ceil(s->left / step - 1e-9); i * step <= s->right + 1e-9; i++) {
         const double x = at_x(s, i * step);
         grid_line(f, x, TOP, x, HEIGHT - BOTTOM);
-        fprintf(f, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", x,
-                HEIGHT - BOTTOM + 20, i * step);
+        fprintf(f,
+                "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n",
+                x, HEIGHT - BOTTOM + 20, i * step);
     }
 }
 
@@ -138,8 +139,10 @@ static void labels(FILE *f, const struct svg_axes *a)
     fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%d\" text-anchor=\"middle\">",
             (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10);
     svg_text(f, a->x_label);
-    fprintf(f, "</text>\n<text class=\"label\" transform=\"translate(16 %d) rotate(-90)\" "
-            "text-anchor=\"middle\">", (TOP + HEIGHT - BOTTOM) / 2);
+    fprintf(f,
+            "</text>\n<text class=\"label\" transform=\"translate(16 %d) rotate(-90)\" "
+            "text-anchor=\"middle\">",
+            (TOP + HEIGHT - BOTTOM) / 2);
     svg_text(f, a->y_label);
     fputs("</text>\n", f);
 }
@@ -177,13 +180,16 @@ static void draw(FILE *f, const struct svg_series *series, const struct scale *s
 
 static void begin(FILE *f, const char *title, int height)
 {
-    fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
-            "aria-label=\"", WIDTH, height);
+    fprintf(f,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
+            "aria-label=\"",
+            WIDTH, height);
     svg_text(f, title);
     fputs("\">\n", f);
 }
 
-void svg_lines(FILE *f, const struct svg_axes *axes, const struct svg_series *series, size_t count)
+void svg_lines(FILE *f, const struct svg_axes *axes, const struct svg_series *series,
+               size_t count)
 {
     struct scale s;
     if (!fit(axes, series, count, &s)) {
@@ -212,9 +218,12 @@ void svg_bars(FILE *f, const char *title, const struct svg_bar *bars, size_t cou
         const int y = (int)i * (BAR + 26);
         fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%d\">", BAR_LEFT, y + 18);
         svg_text(f, bars[i].name);
-        fprintf(f, "</text>\n<rect class=\"bar s%u\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" "
-                "rx=\"3\"/>\n", bars[i].color % SVG_COLORS, BAR_LEFT, y + 26,
-                fmax(2, share * (WIDTH - BAR_LEFT - 110)), BAR - 8);
+        fprintf(
+            f,
+            "</text>\n<rect class=\"bar s%u\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" "
+            "rx=\"3\"/>\n",
+            bars[i].color % SVG_COLORS, BAR_LEFT, y + 26,
+            fmax(2, share * (WIDTH - BAR_LEFT - 110)), BAR - 8);
         fprintf(f, "<text class=\"label\" x=\"%.1f\" y=\"%d\">",
                 BAR_LEFT + fmax(2, share * (WIDTH - BAR_LEFT - 110)) + 8, y + 45);
         svg_text(f, bars[i].value);

@@ -28,7 +28,8 @@ struct svg_axes {
 };
 
 /* Lines over a logarithmic y; points with y <= 0 or NAN or left of the axis are left out. */
-void svg_lines(FILE *f, const struct svg_axes *axes, const struct svg_series *series, size_t count);
+void svg_lines(FILE *f, const struct svg_axes *axes, const struct svg_series *series,
+               size_t count);
 
 struct svg_bar {
     const char *name, *value;

@@ -1,11 +1,11 @@
 /* synthetic.c - vectors that can be made anywhere: uniform ones and clusters.
  *
- * Place: bench.  Invariant: the same fields give the same floats on every machine; only additions
- * and multiplications of exact numbers are used, no library of mathematics.
+ * Place: bench.  Invariant: the same fields give the same floats on every machine; only
+ * additions and multiplications of exact numbers are used, no library of mathematics.
  *
- * clusters: sqrt(n) centres (16 at least), each coordinate of spread 1, and points around them of
- * spread 0.6, so that the neighbours of a point are mostly, not only, of its own cluster.  The bell
- * is the sum of four uniform numbers. */
+ * clusters: sqrt(n) centres (16 at least), each coordinate of spread 1, and points around them
+ * of spread 0.6, so that the neighbours of a point are mostly, not only, of its own cluster.
+ * The bell is the sum of four uniform numbers. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #include "ann/base/rng.h"
 #include "bench/dataset.h"
 
-#define SPREAD 0.6f
+#define SPREAD   0.6f
 #define ROWS_MAX 100000000u
 
 struct wish {
@@ -49,10 +49,10 @@ static ann_err parse_field(const char *key, const char *value, struct wish *w)
         const char *name;
         uint64_t *out, min, max;
     } numbers[] = {
-        { "n", &w->n, 2, ROWS_MAX },
-        { "d", &w->dim, 1, ANN_DIM_MAX },
-        { "queries", &w->queries, 1, 1000000 },
-        { "seed", &w->seed, 0, INT64_MAX },
+        {"n", &w->n, 2, ROWS_MAX},
+        {"d", &w->dim, 1, ANN_DIM_MAX},
+        {"queries", &w->queries, 1, 1000000},
+        {"seed", &w->seed, 0, INT64_MAX},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         if (strcmp(key, numbers[i].name))
@@ -107,7 +107,7 @@ static void fill(float *rows, size_t n, size_t dim, const float *centres, size_t
 
 ann_err synthetic_make(const char *fields, struct dataset *d)
 {
-    struct wish w = { true, 10000, 64, DATASET_HELD_OUT, 1, ANN_L2 };
+    struct wish w = {true, 10000, 64, DATASET_HELD_OUT, 1, ANN_L2};
     ann_err err = parse(fields, &w);
     if (err)
         return error_prefix(err, "synthetic");

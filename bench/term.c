@@ -1,7 +1,7 @@
 /* term.c - outcomes on a terminal: a table, the sweep, a small plot.
  *
- * Place: bench.  Plain text of at most `columns` columns; only the markers have colours, and only
- * if asked for. */
+ * Place: bench.  Plain text of at most `columns` columns; only the markers have colours, and
+ * only if asked for. */
 #include <config.h>
 
 #include <math.h>
@@ -11,12 +11,12 @@
 #include "bench/display.h"
 #include "bench/outcome.h"
 
-#define PLOT_ROWS 14
+#define PLOT_ROWS        14
 #define PLOT_COLUMNS_MAX 72
-#define PLOT_LABEL 9 /* columns left of the plot */
-#define MARKS "ox+*#@%&"
+#define PLOT_LABEL       9 /* columns left of the plot */
+#define MARKS            "ox+*#@%&"
 
-static const char *const colors[] = { "34", "33", "32", "35", "36", "31", "37", "90" };
+static const char *const colors[] = {"34", "33", "32", "35", "36", "31", "37", "90"};
 
 static void print_head(const struct outcome *r, FILE *f)
 {

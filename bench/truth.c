@@ -1,8 +1,10 @@
-/* truth.c - exact neighbours by a flat index, kept in the cache folder under a hash of the content.
+/* truth.c - exact neighbours by a flat index, kept in the cache folder under a hash of the
+ * content.
  *
- * Place: bench.  The flat index says which vectors are near in float arithmetic; a few more than
- * needed are taken and put into order in double, so that rounding does not decide who is k-th.
- * Invariant: what is used was compared, for a few queries, with a plain scan in double. */
+ * Place: bench.  The flat index says which vectors are near in float arithmetic; a few more
+ * than needed are taken and put into order in double, so that rounding does not decide who is
+ * k-th. Invariant: what is used was compared, for a few queries, with a plain scan in double.
+ */
 #include <config.h>
 
 #include <math.h>
@@ -16,14 +18,14 @@
 #include "bench/metrics.h"
 #include "bench/truth.h"
 
-#define TRUTH_K 100    /* kept for each query, at least */
-#define TRUTH_SPARE 28 /* asked for beyond them */
-#define TRUTH_SAMPLE 5 /* queries compared with a plain scan */
+#define TRUTH_K      100 /* kept for each query, at least */
+#define TRUTH_SPARE  28  /* asked for beyond them */
+#define TRUTH_SAMPLE 5   /* queries compared with a plain scan */
 
 /* Four lanes over 32 bytes at a time; no secret and no adversary, only different contents. */
 static uint64_t hash_floats(uint64_t seed, const float *v, size_t count)
 {
-    uint64_t lane[4] = { seed, seed + 1, seed + 2, seed + 3 };
+    uint64_t lane[4] = {seed, seed + 1, seed + 2, seed + 3};
     const unsigned char *p = (const unsigned char *)v;
     size_t bytes = count * sizeof *v;
     for (; bytes >= 32; bytes -= 32, p += 32) {
@@ -34,7 +36,7 @@ static uint64_t hash_floats(uint64_t seed, const float *v, size_t count)
             lane[i] ^= lane[i] >> 29;
         }
     }
-    uint64_t tail[4] = { count };
+    uint64_t tail[4] = {count};
     memcpy(tail + 1, p, bytes < 24 ? bytes : 24);
     uint64_t h = seed;
     for (int i = 0; i < 4; i++)
@@ -60,7 +62,8 @@ static ann_err cache_path(const struct dataset *d, char *path)
     for (char *c = name; *c; c++)
         if (*c == '/')
             *c = '_';
-    return files_join(path, folder, name) ? ANN_OK : ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
+    return files_join(path, folder, name) ? ANN_OK
+                                          : ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
 }
 
 struct near {
@@ -83,7 +86,8 @@ static bool holds(const struct dataset *d, size_t query, size_t k, double *scan)
     const int32_t *row = d->truth + query * d->truth_k;
     double kth = -INFINITY;
     for (size_t j = 0; j < k; j++) {
-        const double x = metrics_distance(d->metric, q, d->base + (size_t)row[j] * d->dim, d->dim);
+        const double x =
+            metrics_distance(d->metric, q, d->base + (size_t)row[j] * d->dim, d->dim);
         kth = x > kth ? x : kth;
     }
     size_t nearer = 0;
@@ -106,7 +110,8 @@ static bool sample_holds(const struct dataset *d, size_t k)
     double *scan = mem_zalloc(d->n, sizeof *scan);
     bool good = scan != NULL;
     for (size_t i = 0; i < TRUTH_SAMPLE && i < d->nq && good; i++)
-        good = holds(d, i * (d->nq / (d->nq < TRUTH_SAMPLE ? d->nq : TRUTH_SAMPLE)), want, scan);
+        good =
+            holds(d, i * (d->nq / (d->nq < TRUTH_SAMPLE ? d->nq : TRUTH_SAMPLE)), want, scan);
     mem_free(scan);
     return good;
 }
@@ -157,9 +162,10 @@ static ann_err compute(struct dataset *d, size_t k, unsigned threads)
     p.threads = threads;
     ann_err err = io_library(ann_create(&o, &ix));
     if (!err)
-        err = io_library(ann_add(ix, (ann_view){ d->base, d->n, 0, ANN_F32 }, NULL));
+        err = io_library(ann_add(ix, (ann_view){d->base, d->n, 0, ANN_F32}, NULL));
     if (!err)
-        err = io_library(ann_search(ix, (ann_view){ d->query, d->nq, 0, ANN_F32 }, &p, ids, NULL));
+        err =
+            io_library(ann_search(ix, (ann_view){d->query, d->nq, 0, ANN_F32}, &p, ids, NULL));
     if (!err)
         err = refine(d, ids, spare, keep);
     ann_close(ix);
@@ -169,7 +175,7 @@ static ann_err compute(struct dataset *d, size_t k, unsigned threads)
 
 static ann_err load(struct dataset *d, const char *path)
 {
-    struct io_matrix m = { 0 };
+    struct io_matrix m = {0};
     ann_err err = io_load(path, NULL, &m);
     if (err)
         return err;
@@ -195,8 +201,10 @@ ann_err truth_ensure(struct dataset *d, size_t k, unsigned threads, bool quiet)
         if (sample_holds(d, k))
             return ANN_OK;
         if (!quiet)
-            fprintf(stderr, "%s: the true neighbours that came with the data are wrong; "
-                    "computing them\n", d->name);
+            fprintf(stderr,
+                    "%s: the true neighbours that came with the data are wrong; "
+                    "computing them\n",
+                    d->name);
     }
     const bool cached = !cache_path(d, path);
     if (cached && files_exist(path) && !load(d, path) && sample_holds(d, k))
@@ -208,7 +216,8 @@ ann_err truth_ensure(struct dataset *d, size_t k, unsigned threads, bool quiet)
     if (err)
         return error_prefix(err, "true neighbours");
     if (!sample_holds(d, k))
-        return ANN_FAIL(ANN_EDAMAGED, "%s: the exact search disagrees with a plain scan", d->name);
+        return ANN_FAIL(ANN_EDAMAGED, "%s: the exact search disagrees with a plain scan",
+                        d->name);
     /* A cache that cannot be written costs time, nothing else. */
     if (cached && dataset_write(path, IO_I32, d->truth, d->nq, d->truth_k) && !quiet)
         fprintf(stderr, "%s: not kept: %s\n", d->name, error_message());

@@ -8,9 +8,9 @@
 
 #include "bench/dataset.h"
 
-/* Gives d at least min(k, n) true neighbours a query.  Those that came with the data are kept if a
- * sample of them holds; others come from the cache folder or from an exact search over `threads`
- * threads, which is then cached. */
+/* Gives d at least min(k, n) true neighbours a query.  Those that came with the data are kept
+ * if a sample of them holds; others come from the cache folder or from an exact search over
+ * `threads` threads, which is then cached. */
 ann_err truth_ensure(struct dataset *d, size_t k, unsigned threads, bool quiet);
 
 #endif

@@ -54,8 +54,8 @@ END_TEST
 START_TEST(held_out_rows_leave_base)
 {
     float rows[50];
-    bool seen[50] = { false };
-    struct dataset d = { .n = 50, .dim = 1, .base = rows };
+    bool seen[50] = {false};
+    struct dataset d = {.n = 50, .dim = 1, .base = rows};
     for (int i = 0; i < 50; i++)
         rows[i] = (float)i;
     ck_assert_int_eq(dataset_hold_out(&d, 20), ANN_OK);
@@ -73,20 +73,20 @@ END_TEST
 
 START_TEST(at_most_half_is_held_out)
 {
-    const float rows[3] = { 1, 2, 3 };
-    struct dataset d = { .n = 3, .dim = 1, .base = rows };
+    const float rows[3] = {1, 2, 3};
+    struct dataset d = {.n = 3, .dim = 1, .base = rows};
     ck_assert_int_eq(dataset_hold_out(&d, 1000), ANN_OK);
     ck_assert_uint_eq(d.n, 2);
     ck_assert_uint_eq(d.nq, 1);
     dataset_free(&d);
-    struct dataset one = { .n = 1, .dim = 1, .base = rows };
+    struct dataset one = {.n = 1, .dim = 1, .base = rows};
     ck_assert_int_eq(dataset_hold_out(&one, 1000), ANN_EINVAL);
 }
 END_TEST
 
 START_TEST(metric_names)
 {
-    static const ann_metric metrics[] = { ANN_L2, ANN_COSINE, ANN_IP };
+    static const ann_metric metrics[] = {ANN_L2, ANN_COSINE, ANN_IP};
     ann_metric m;
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(dataset_metric_parse(dataset_metric_name(metrics[i]), &m), ANN_OK);
@@ -101,7 +101,7 @@ END_TEST
 START_TEST(written_rows_are_read_back)
 {
     char path[FILES_PATH_MAX];
-    const float rows[6] = { 1, 2, 3, 4, 5, 6 };
+    const float rows[6] = {1, 2, 3, 4, 5, 6};
     struct dataset d;
     ck_assert(files_join(path, folder, "base.npy"));
     ck_assert_int_eq(dataset_write(path, IO_F32, rows, 3, 2), ANN_OK);
@@ -120,17 +120,17 @@ END_TEST
 static void store(const char *path, const char *name, enum io_type type, const void *data,
                   size_t n, size_t dim)
 {
-    const struct io_matrix m = { .data = data, .n = n, .dim = dim, .stride = dim, .type = type,
-                                 .rank = 2 };
+    const struct io_matrix m = {
+        .data = data, .n = n, .dim = dim, .stride = dim, .type = type, .rank = 2};
     ck_assert_msg(hdf5_store(path, name, &m) == ANN_OK, "%s", error_message());
 }
 
 START_TEST(hdf5_as_ann_benchmarks_lays_it_out)
 {
     char path[FILES_PATH_MAX];
-    const float rows[6] = { 1, 2, 3, 4, 5, 6 };
-    const int32_t near[2] = { 2, 1 };
-    const int32_t outside[2] = { 2, 3 };
+    const float rows[6] = {1, 2, 3, 4, 5, 6};
+    const int32_t near[2] = {2, 1};
+    const int32_t outside[2] = {2, 3};
     struct dataset d;
     hdf5_enable();
     ck_assert(files_join(path, folder, "tiny.hdf5"));
