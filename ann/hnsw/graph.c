@@ -84,8 +84,12 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job)
     uint32_t rows = h->upper_rows;
     for (uint32_t s = h->slots; s < slots; s++)
         rows += new_level(h, s);
+    /* A mapped graph was not looked at yet, and changing it follows links without looking. */
+    ann_err err = buf_borrowed(&h->links) ? hnsw_check(h, ANN_CHECK_STRUCTURE) : ANN_OK;
+    if (err)
+        return err;
     /* Reserve all first, so that nothing has changed if one fails. */
-    ann_err err = buf_reserve(&h->links, (size_t)slots * h->m0 * sizeof(uint32_t));
+    err = buf_reserve(&h->links, (size_t)slots * h->m0 * sizeof(uint32_t));
     if (!err)
         err = buf_reserve(&h->level, slots);
     if (!err)
