@@ -69,7 +69,7 @@ static ann_err read_meta(const struct kfile_meta *meta, ann_options *o)
     if (meta->kind < ANN_FLAT || meta->kind > ANN_HNSW)
         return ANN_FAIL(ANN_EDAMAGED, "header: kind is %llu", (unsigned long long)meta->kind);
     if (meta->metric < ANN_L2 || meta->metric > ANN_HAMMING || meta->dtype < ANN_F32 ||
-        meta->dtype > ANN_B1)
+        meta->dtype > ANN_B1 || (meta->metric == ANN_HAMMING) != (meta->dtype == ANN_B1))
         return ANN_FAIL(ANN_EDAMAGED, "header: metric is %llu, dtype %llu",
                         (unsigned long long)meta->metric, (unsigned long long)meta->dtype);
     if (meta->dim < 1 || meta->dim > ANN_DIM_MAX)
@@ -103,14 +103,14 @@ static ann_err check_live(const struct vectors *v, const struct kfile_meta *meta
 }
 
 /* Every id is one and below the next; without an ids section the ids are the slots. */
-static ann_err check_ids(const ann_index *ix, const struct kfile_meta *meta)
+static ann_err check_ids(const ann_index *ix)
 {
     const struct vectors *v = &ix->vec;
     for (uint32_t s = 0; s < v->slots; s++) {
         const ann_id id = idmap_id(&ix->ids, s);
-        if (vectors_is_live(v, s) && (id == ANN_NO_ID || id >= meta->next_id))
+        if (vectors_is_live(v, s) && (id == ANN_NO_ID || id >= ix->ids.next))
             return ANN_FAIL(ANN_EDAMAGED, "ids: slot %u has id %llu, the next is %llu", s,
-                            (unsigned long long)id, (unsigned long long)meta->next_id);
+                            (unsigned long long)id, (unsigned long long)ix->ids.next);
     }
     return ANN_OK;
 }
@@ -153,7 +153,7 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     if (!err)
         err = ix->kind->load(meta, f, &ix->vec, &ix->state);
     if (!err && o->mode == ANN_OPEN_LOAD) {
-        err = check_ids(ix, meta);
+        err = check_ids(ix);
         if (!err)
             err = index_ids_ready(ix);
     }
@@ -241,6 +241,8 @@ ann_err ann_check(const ann_index *ix, ann_check_level level)
         err = kfile_verify(ix->file, NULL, NULL);
     if (!err && level >= ANN_CHECK_STRUCTURE)
         err = vectors_verify(&ix->vec);
+    if (!err && level >= ANN_CHECK_STRUCTURE)
+        err = check_ids(ix);
     if (!err && level >= ANN_CHECK_STRUCTURE)
         err = ix->kind->check(ix->state, level);
     pthread_rwlock_unlock(&self->gate);
