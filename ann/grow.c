@@ -76,7 +76,7 @@ static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, fl
         if (!dists)
             err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu results", want);
     }
-    if (!err)
+    if (!err && n > 0)
         query_deliver(ix, g->keys, n, n, out->ids + at, out->dists + at);
     pthread_rwlock_unlock(index_gate(ix));
     out->offsets[i + 1] = need;

@@ -268,11 +268,6 @@ float vectors_distance(const struct vectors *v, float raw)
     return d < 0 ? 0 : d;
 }
 
-float vectors_raw(const struct vectors *v, float distance)
-{
-    return v->metric == ANN_COSINE && dtype_is_float(v->store) ? distance - 1.0f : distance;
-}
-
 /* ---- checks ---- */
 
 /* The largest magnitude that the store keeps finite. */

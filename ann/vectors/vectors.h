@@ -80,9 +80,8 @@ void vectors_row_query(const struct vectors *v, uint32_t slot, void *out);
 /* A stored row as dim floats. */
 void vectors_get(const struct vectors *v, uint32_t slot, float *out);
 
-/* A kernel's value as the metric's distance, and back. */
+/* A kernel's value as the metric's distance. */
 float vectors_distance(const struct vectors *v, float raw);
-float vectors_raw(const struct vectors *v, float distance);
 
 /* Squared norm of a stored row. */
 float vectors_norm2(const struct vectors *v, uint32_t slot);
