@@ -255,11 +255,6 @@ void vectors_get(const struct vectors *v, uint32_t slot, float *out)
     to_floats(v->ops, v->store, vectors_row(v, slot), v->dim, out);
 }
 
-float vectors_norm2(const struct vectors *v, uint32_t slot)
-{
-    return v->ops->norm2_f32(vectors_row(v, slot), v->dim);
-}
-
 float vectors_distance(const struct vectors *v, float raw)
 {
     if (v->metric != ANN_COSINE || !dtype_is_float(v->store))

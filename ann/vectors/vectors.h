@@ -83,9 +83,6 @@ void vectors_get(const struct vectors *v, uint32_t slot, float *out);
 /* A kernel's value as the metric's distance. */
 float vectors_distance(const struct vectors *v, float raw);
 
-/* Squared norm of a stored row. */
-float vectors_norm2(const struct vectors *v, uint32_t slot);
-
 /* Drops free and dead slots: new_slot [slots] (SLOT_NONE for dropped), order kept. */
 void vectors_renumber(struct vectors *v, const uint32_t *new_slot, uint32_t kept);
 
