@@ -115,8 +115,9 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job)
         at += level;
         memset(hnsw_row0(h, s), 0xff, h->m0 * sizeof(uint32_t));
     }
-    memset((uint32_t *)h->upper.data + (size_t)h->upper_rows * h->m, 0xff,
-           (size_t)(rows - h->upper_rows) * h->m * sizeof(uint32_t));
+    if (rows > h->upper_rows)
+        memset((uint32_t *)h->upper.data + (size_t)h->upper_rows * h->m, 0xff,
+               (size_t)(rows - h->upper_rows) * h->m * sizeof(uint32_t));
     h->drawn += slots - h->slots;
     h->upper_rows = rows;
     h->slots = slots;
