@@ -71,7 +71,9 @@ static uint16_t to_f16(float f)
     memcpy(&u, &f, sizeof u);
     const uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
     const int exponent = (int)(u >> 23 & 255) - 127 + 15;
-    return exponent <= 0 ? sign : (uint16_t)(sign | exponent << 10 | (u >> 13 & 0x3ff));
+    if (exponent <= 0)
+        return sign;
+    return (uint16_t)(sign | exponent << 10 | (u >> 13 & 0x3ff));
 }
 
 static float from_f16(uint16_t h)
@@ -302,6 +304,8 @@ static int id_order(const void *pa, const void *pb)
 
 static bool distinct(const ann_id *ids, size_t n)
 {
+    if (n == 0)
+        return true;
     ann_id *sorted = must(malloc((n + 1) * sizeof *sorted));
     memcpy(sorted, ids, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, id_order);

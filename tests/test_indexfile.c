@@ -121,6 +121,10 @@ static void use(ann_index *ix)
 /* And how they could change it. */
 static void change(ann_index *ix)
 {
+    ann_info info = {.size = ANN_INFO_SIZE};
+    OK(ann_index_info(ix, &info));
+    if (info.dim != DIM)
+        return;
     (void)!ann_remove(ix, 3, (ann_id[]){101, 130, 3}, NULL);
     (void)!ann_add(ix, data.view, NULL);
     (void)!ann_update(ix, (ann_view){data.rows, 2, 0, ANN_F32}, (ann_id[]){102, 103});
