@@ -181,15 +181,15 @@ START_TEST(check_arguments)
 }
 END_TEST
 
-START_TEST(distances_there_and_back)
+START_TEST(distances_of_raw_values)
 {
     struct vectors v;
     ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4));
     ck_assert(vectors_distance(&v, -1.0f) == 0 && vectors_distance(&v, 1.0f) == 2);
-    ck_assert(vectors_distance(&v, -1.0000001f) == 0 && vectors_raw(&v, 0.25f) == -0.75f);
+    ck_assert(vectors_distance(&v, -1.0000001f) == 0);
     vectors_free(&v);
     ok(vectors_init(&v, ANN_IP, ANN_F32, 4));
-    ck_assert(vectors_distance(&v, -7.5f) == -7.5f && vectors_raw(&v, -7.5f) == -7.5f);
+    ck_assert(vectors_distance(&v, -7.5f) == -7.5f);
     vectors_free(&v);
 }
 END_TEST
@@ -402,7 +402,7 @@ int main(void)
     tcase_add_test(c, cosine_normalises_any_magnitude);
     tcase_add_test(c, check_ranges);
     tcase_add_test(c, check_arguments);
-    tcase_add_test(c, distances_there_and_back);
+    tcase_add_test(c, distances_of_raw_values);
     tcase_add_test(c, slots_against_model);
     suite_add_tcase(suite, c);
     c = tcase_create("idmap");
