@@ -104,7 +104,9 @@ typedef enum ann_metric {
     ANN_METRIC_DEFAULT = 0, /* l2; hamming where vectors are bits */
     ANN_L2 = 1,             /* squared Euclidean distance */
     ANN_IP = 2,             /* inner product, negated: smaller is nearer */
-    ANN_COSINE = 3,         /* 1 - cosine; 0..2 */
+    ANN_COSINE = 3,         /* 1 - cosine; 0..2.  Vectors of a float store are
+                               normalised, then rounded to f16 or bf16: the
+                               distance is 1 - their inner product as stored */
     ANN_HAMMING = 4         /* number of bits that differ; ANN_B1 only */
 } ann_metric;
 
@@ -215,8 +217,9 @@ ANN_API int ann_contains(const ann_index *ix, ann_id id);
 ANN_API ANN_CHECKED ann_err ann_ids(const ann_index *ix, uint64_t *cursor,
                                     size_t n, ann_id *ids, size_t *got);
 
-/* Repairs what removals left, gives slots and memory back. Filters and
- * iterators made before it fail with ANN_ESTALE. */
+/* Repairs what removals left, gives slots and memory back.  If there was
+ * anything to give back, filters and iterators made before it fail with
+ * ANN_ESTALE. */
 ANN_API ANN_CHECKED ann_err ann_compact(ann_index *ix);
 
 /* Changes what may be changed after opening: threads, max_memory and the
@@ -253,9 +256,9 @@ typedef struct ann_search_params {
     { sizeof(ann_search_params), 0, 0, 0, NULL, NULL }
 
 /* The k nearest of each query: ids [q.n, k] and dists [q.n, k], nearest
- * first, ties by insertion order.  p may be NULL (defaults).  dists may be
- * NULL.  Fewer than k vectors: the rest of the row is ANN_NO_ID and
- * infinity. */
+ * first, ties by the place where the vectors lie.  p may be NULL (defaults).
+ * dists may be NULL.  Fewer than k vectors: the rest of the row is ANN_NO_ID
+ * and infinity. */
 ANN_API ANN_CHECKED ann_err ann_search(const ann_index *ix, ann_view q,
                                        const ann_search_params *p,
                                        ann_id *ids, float *dists);
@@ -304,7 +307,8 @@ ANN_API void ann_iter_close(ann_iter *it);
 ANN_API ANN_CHECKED ann_err ann_filter_from_ids(const ann_index *ix, size_t n,
                                                 const ann_id *ids,
                                                 ann_filter **out);
-/* pass: non-zero if the id may be a result.  Called once for each id. */
+/* pass: non-zero if the id may be a result.  Called once for each id; it must
+ * not call functions of the same index. */
 ANN_API ANN_CHECKED ann_err ann_filter_from_callback(
     const ann_index *ix, int (*pass)(void *arg, ann_id id), void *arg,
     ann_filter **out);

@@ -155,6 +155,8 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     if (!err && o->mode == ANN_OPEN_LOAD) {
         err = check_ids(ix);
         if (!err)
+            err = vectors_verify(&ix->vec);
+        if (!err)
             err = index_ids_ready(ix);
     }
     if (err) {

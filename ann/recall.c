@@ -123,7 +123,7 @@ ann_err ann_recall(const ann_index *ix, ann_view q, const ann_search_params *giv
     if (q.n == 0)
         return ANN_FAIL(ANN_EINVAL, "no queries");
     struct comparison c = {.nq = q.n, .k = p.k};
-    ann_search_stats stats = {0};
+    ann_search_stats stats = {0}, *const asked = p.stats;
     p.stats = &stats;
     double start = 0, middle = 0, end = 0;
     err = comparison_alloc(&c);
@@ -149,6 +149,8 @@ ann_err ann_recall(const ann_index *ix, ann_view q, const ann_search_params *giv
         r.exact_us = 1e6 * (end - middle) / (double)c.nq;
         r.distances = (double)stats.distances / (double)c.nq;
         memcpy(report, &r, r.size < sizeof r ? r.size : sizeof r);
+        if (asked)
+            query_add_stats(asked, &stats);
     }
     comparison_free(&c);
     return err;

@@ -244,8 +244,9 @@ static ann_err flat_search_batch(const void *state, const struct kind_query *q,
     if (err)
         goto done;
     pool_for(pool, v->slots, 1024, norm_body, &b);
-    for (size_t s = 0; s < v->slots; s++)
-        b.norm_max = b.norms[s] > b.norm_max ? b.norms[s] : b.norm_max;
+    for (uint32_t s = 0; s < v->slots; s++) /* an add may be filling dead slots just now */
+        if (vectors_is_live(v, s) && b.norms[s] > b.norm_max)
+            b.norm_max = b.norms[s];
     for (size_t i = 0; i < nq; i++) {
         b.query_norms[i] = v->ops->norm2_f32(queries + i * v->dim, v->dim);
         b.tops[i] = (struct topk){.keys = b.keys + i * b.keep, .k = b.keep};

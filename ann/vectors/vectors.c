@@ -365,11 +365,13 @@ ann_err vectors_verify(const struct vectors *v)
     for (uint32_t s = 0; s < v->slots && !err; s++) {
         if (!vectors_is_live(v, s))
             continue;
-        vectors_get(v, s, x);
-        const size_t bad = v->ops->find_nonfinite_f32(x, v->dim);
+        const float *row = v->store == ANN_F32 ? vectors_row(v, s) : x;
+        if (row == x)
+            vectors_get(v, s, x);
+        const size_t bad = v->ops->find_nonfinite_f32(row, v->dim);
         if (bad < v->dim)
             err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u: element %zu is not finite", s, bad);
-        else if (v->metric == ANN_COSINE && fabs(v->ops->norm2_f32(x, v->dim) - 1.0) > slack)
+        else if (v->metric == ANN_COSINE && fabs(v->ops->norm2_f32(row, v->dim) - 1.0) > slack)
             err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u is not of unit norm", s);
     }
     mem_free(x);
