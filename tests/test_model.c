@@ -412,7 +412,10 @@ static void op_range(struct model *m)
         oracle_row(&d.view, m->o.dim, i, q);
         near = oracle_sorted(m->truth, q, allowed ? in_allowed : NULL, allowed, &n);
         REQUIRE(m, count <= n, "%zu of %zu within %g", count, n, (double)radius);
-        REQUIRE(m, oracle_compare(m->truth, q, near, n, r.ids + at, r.dists + at, count, why) >= 0,
+        /* Without any result at all there are no arrays to be offset. */
+        const ann_id *ids = count ? r.ids + at : NULL;
+        const float *dists = count ? r.dists + at : NULL;
+        REQUIRE(m, oracle_compare(m->truth, q, near, n, ids, dists, count, why) >= 0,
                 "query %zu radius %g: %s", i, (double)radius, why);
         REQUIRE(m, count == 0 || r.dists[at + count - 1] <= radius, "%.9g is beyond %.9g",
                 (double)r.dists[at + count - 1], (double)radius);
