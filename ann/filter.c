@@ -1,8 +1,8 @@
 /* filter.c - the set of vectors that may be results, as a bitmap over slots.
  *
- * Place: front door.  Invariant: a filter speaks of the vectors that were live when it was made:
- * removed ones are sorted out by the search, later ones by their slot or, where a slot was used
- * again, by the number of the add that filled it. */
+ * Place: front door.  Invariant: a filter speaks of the vectors that were live when it was
+ * made: removed ones are sorted out by the search, later ones by their slot or, where a slot
+ * was used again, by the number of the add that filled it. */
 #include <config.h>
 
 #include "ann/base/error.h"
@@ -53,8 +53,8 @@ ann_err ann_filter_from_ids(const ann_index *ix, size_t n, const ann_id *ids, an
     return err;
 }
 
-ann_err ann_filter_from_callback(const ann_index *ix, int (*passes)(void *arg, ann_id id), void *arg,
-                                 ann_filter **out)
+ann_err ann_filter_from_callback(const ann_index *ix, int (*passes)(void *arg, ann_id id),
+                                 void *arg, ann_filter **out)
 {
     if (!ix || !out || !passes)
         return ANN_FAIL(ANN_EINVAL, "an argument is NULL");

@@ -2,8 +2,8 @@
  *
  * Place: front door.  Both ask the kind for more and more until they have enough: four times as
  * many each time, so that all the work together is a third more than the last step's.  A flat
- * index gives exact answers, a graph as good ones as its effort allows; when as many are asked for
- * as there are, both look at every vector, so nothing is left out in the end. */
+ * index gives exact answers, a graph as good ones as its effort allows; when as many are asked
+ * for as there are, both look at every vector, so nothing is left out in the end. */
 #include <config.h>
 
 #include <math.h>
@@ -50,8 +50,9 @@ static float distance_at(const ann_index *ix, const struct growing *g, size_t i)
 
 /* One range query: everything up to the radius, appended to out. */
 static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, float radius,
-                         const struct query_params *p, ann_search_stats *stats, struct scratch *s,
-                         struct growing *g, ann_range_result *out, size_t *room)
+                         const struct query_params *p, ann_search_stats *stats,
+                         struct scratch *s, struct growing *g, ann_range_result *out,
+                         size_t *room)
 {
     ann_err err = scratch_reserve(s, &ix->vec, 0, 0, 0);
     if (err)

@@ -1,8 +1,8 @@
 /* index.c - the front door: creating and changing an index.
  *
- * Every entry checks its arguments, takes the locks of internal.h and calls the kind's table.  An
- * add is all or nothing: the slots it fills stay dead, no results, until all are linked; then, in
- * one turn under the gate, they come alive and their ids are entered. */
+ * Every entry checks its arguments, takes the locks of internal.h and calls the kind's table.
+ * An add is all or nothing: the slots it fills stay dead, no results, until all are linked;
+ * then, in one turn under the gate, they come alive and their ids are entered. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -27,12 +27,14 @@ ann_err index_new(const ann_options *resolved, ann_index **out)
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *ix);
     ix->opt = *resolved;
     ix->kind = index_kind(resolved->kind);
-    const ann_err err = vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim);
+    const ann_err err =
+        vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim);
     if (err) {
         mem_free(ix);
         return err;
     }
-    pthread_rwlockattr_t attr; /* a stream of searches must not keep a change waiting for ever */
+    pthread_rwlockattr_t
+        attr; /* a stream of searches must not keep a change waiting for ever */
     pthread_rwlockattr_init(&attr);
 #ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -199,7 +201,8 @@ static ann_err check_adding(struct adding *a, bool update)
 {
     ann_index *ix = a->ix;
     if (a->view->n > SLOTS_MAX)
-        return ANN_FAIL(ANN_ELIMIT, "%zu vectors: an index holds at most %u", a->view->n, SLOTS_MAX);
+        return ANN_FAIL(ANN_ELIMIT, "%zu vectors: an index holds at most %u", a->view->n,
+                        SLOTS_MAX);
     ann_err err = vectors_check(&ix->vec, a->view, "vector");
     if (err)
         return err;
@@ -213,7 +216,8 @@ static ann_err check_adding(struct adding *a, bool update)
     err = check_ids(a->ids, a->n);
     for (size_t i = 0; i < a->n && !err && !update; i++)
         if (idmap_find(&ix->ids, &ix->vec, a->ids[i]) != SLOT_NONE)
-            err = ANN_FAIL(ANN_EEXIST, "id %llu is in the index", (unsigned long long)a->ids[i]);
+            err =
+                ANN_FAIL(ANN_EEXIST, "id %llu is in the index", (unsigned long long)a->ids[i]);
     return err;
 }
 
@@ -569,7 +573,8 @@ ann_err ann_index_info(const ann_index *ix, ann_info *info)
     return ANN_OK;
 }
 
-ann_err ann_memory_estimate(const ann_options *given, uint64_t n, uint64_t *bytes, uint64_t *peak)
+ann_err ann_memory_estimate(const ann_options *given, uint64_t n, uint64_t *bytes,
+                            uint64_t *peak)
 {
     ann_options o;
     struct vectors v;

@@ -1,7 +1,8 @@
 /* index_file.c - saving, opening and checking an index.
  *
  * Place: front door.  The container (ann/file) knows sections; here is which of them every kind
- * has: "vectors" [slots, stride], "live" (the bitmap) and, unless every id is its slot, "ids". */
+ * has: "vectors" [slots, stride], "live" (the bitmap) and, unless every id is its slot, "ids".
+ */
 #include <config.h>
 
 #include <string.h>
@@ -166,7 +167,8 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     ann_info info = {.size = ANN_INFO_SIZE}; /* the kind's own options, as they were saved */
     ix->kind->info(ix->state, &info);
     ix->opt.m = info.m ? info.m : ix->opt.m;
-    ix->opt.ef_construction = info.ef_construction ? info.ef_construction : ix->opt.ef_construction;
+    ix->opt.ef_construction =
+        info.ef_construction ? info.ef_construction : ix->opt.ef_construction;
     *out = ix;
     return ANN_OK;
 }
@@ -178,7 +180,8 @@ ann_err ann_open(const char *path, const ann_open_options *given, ann_index **ou
     if (!path || !out)
         return ANN_FAIL(ANN_EINVAL, "%s is NULL", path ? "out" : "path");
     if (given && (given->size < sizeof(size_t) || given->size > 4096))
-        return ANN_FAIL(ANN_EINVAL, "options.size is %zu: use ANN_OPEN_OPTIONS_INIT", given->size);
+        return ANN_FAIL(ANN_EINVAL, "options.size is %zu: use ANN_OPEN_OPTIONS_INIT",
+                        given->size);
     if (given)
         memcpy(&o, given, given->size < sizeof o ? given->size : sizeof o);
     if ((unsigned)o.mode > ANN_OPEN_MAP)

@@ -3,9 +3,9 @@
  * Place: top of ann.  index.c changes an index, query.c searches it, filter.c, recall.c and
  * index_file.c do what their names say.
  *
- * Locks, in the order they are taken: `writer` (one change at a time), then `gate` (searches read,
- * a change writes for the moments in which it puts something in place).  `idle` guards the list of
- * scratches, `lazy` what is made at first need. */
+ * Locks, in the order they are taken: `writer` (one change at a time), then `gate` (searches
+ * read, a change writes for the moments in which it puts something in place).  `idle` guards
+ * the list of scratches, `lazy` what is made at first need. */
 #ifndef KITH_INTERNAL_H
 #define KITH_INTERNAL_H
 

@@ -1,4 +1,5 @@
-/* library.c - the public functions that belong to no index: errors, version, threads, allocator.
+/* library.c - the public functions that belong to no index: errors, version, threads,
+ * allocator.
  *
  * Place: top of ann.  They stand here and not in base because base is linked into the programs
  * too, where a second copy of a public symbol would hide the library's. */

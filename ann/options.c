@@ -81,8 +81,8 @@ static ann_err parse_number(const struct field *f, const char *text, size_t len,
     if (!ok)
         return ANN_FAIL(ANN_EINVAL, "spec: %s=%.*s is not a number", f->key, (int)len, text);
     if (value < f->min || value > f->max)
-        return ANN_FAIL(ANN_EINVAL, "spec: %s=%" PRIu64 " is not in %" PRIu64 "..%" PRIu64, f->key,
-                        value, f->min, f->max);
+        return ANN_FAIL(ANN_EINVAL, "spec: %s=%" PRIu64 " is not in %" PRIu64 "..%" PRIu64,
+                        f->key, value, f->min, f->max);
     *out = value;
     return ANN_OK;
 }
@@ -135,7 +135,8 @@ ann_err ann_options_parse(ann_options *o, const char *spec)
         if (kind) {
             fresh.kind = (ann_kind)kind;
         } else if (item == spec && !memchr(item, '=', len)) {
-            return ANN_FAIL(ANN_EINVAL, "spec: no such kind: %.*s (flat, hnsw)", (int)len, item);
+            return ANN_FAIL(ANN_EINVAL, "spec: no such kind: %.*s (flat, hnsw)", (int)len,
+                            item);
         } else {
             const ann_err err = parse_field(&fresh, item, len);
             if (err)
@@ -152,8 +153,8 @@ static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t
 {
     if (value >= min && value <= max)
         return ANN_OK;
-    return ANN_FAIL(ANN_EINVAL, "%s is %" PRIu64 ": must be %" PRIu64 "..%" PRIu64, what, value, min,
-                    max);
+    return ANN_FAIL(ANN_EINVAL, "%s is %" PRIu64 ": must be %" PRIu64 "..%" PRIu64, what, value,
+                    min, max);
 }
 
 ann_err options_resolve(const ann_options *given, ann_options *out)
@@ -195,13 +196,13 @@ ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
     if (err)
         return err;
     char text[256];
-    int n = snprintf(text, sizeof text, "%s,metric=%s,store=%s,dim=%" PRIu32, kind_names[o.kind],
-                     metric_name(o.metric), dtype_name(o.store), o.dim);
+    int n = snprintf(text, sizeof text, "%s,metric=%s,store=%s,dim=%" PRIu32,
+                     kind_names[o.kind], metric_name(o.metric), dtype_name(o.store), o.dim);
     if (o.kind == ANN_HNSW)
-        n += snprintf(text + n, sizeof text - (size_t)n, ",m=%" PRIu32 ",ef_construction=%" PRIu32,
-                      o.m, o.ef_construction);
-    n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32, o.seed,
-                  o.threads);
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      ",m=%" PRIu32 ",ef_construction=%" PRIu32, o.m, o.ef_construction);
+    n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32,
+                  o.seed, o.threads);
     if (o.max_memory)
         n += snprintf(text + n, sizeof text - (size_t)n, ",max_memory=%" PRIu64, o.max_memory);
     if ((size_t)n >= len)

@@ -1,8 +1,8 @@
 /* query.c - the front door: searching.
  *
- * A query is checked and prepared, takes the gate for reading, is answered by the kind as raw keys,
- * and leaves with ids and distances while the gate still holds its slots in place.  Results go to
- * the caller only when all queries of the call have succeeded. */
+ * A query is checked and prepared, takes the gate for reading, is answered by the kind as raw
+ * keys, and leaves with ids and distances while the gate still holds its slots in place.
+ * Results go to the caller only when all queries of the call have succeeded. */
 #include <config.h>
 
 #include <math.h>
@@ -20,7 +20,8 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
 {
     ann_search_params p = ANN_SEARCH_PARAMS_INIT;
     if (given && (given->size < sizeof(size_t) || given->size > 4096))
-        return ANN_FAIL(ANN_EINVAL, "params.size is %zu: use ANN_SEARCH_PARAMS_INIT", given->size);
+        return ANN_FAIL(ANN_EINVAL, "params.size is %zu: use ANN_SEARCH_PARAMS_INIT",
+                        given->size);
     if (given)
         memcpy(&p, given, given->size < sizeof p ? given->size : sizeof p);
     if (p.k > ANN_K_MAX)
@@ -34,7 +35,9 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
     out->kind = ix->kind;
     out->state = ix->state;
     out->k = p.k ? p.k : K_DEFAULT;
-    out->effort = p.effort ? p.effort : 2 * out->k > EFFORT_DEFAULT ? 2 * out->k : EFFORT_DEFAULT;
+    out->effort = p.effort                      ? p.effort
+                  : 2 * out->k > EFFORT_DEFAULT ? 2 * out->k
+                                                : EFFORT_DEFAULT;
     out->threads = p.threads ? p.threads : ix->opt.threads;
     out->filter = p.filter;
     out->stats = p.stats;
@@ -106,8 +109,8 @@ ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind
 }
 
 /* Keys as ids and distances; the rest of the row is filled up. */
-void query_deliver(const ann_index *ix, const search_key *keys, size_t found, size_t k, ann_id *ids,
-                    float *dists)
+void query_deliver(const ann_index *ix, const search_key *keys, size_t found, size_t k,
+                   ann_id *ids, float *dists)
 {
     for (size_t i = 0; i < k; i++) {
         ids[i] = i < found ? idmap_id(&ix->ids, key_slot(keys[i])) : ANN_NO_ID;
@@ -118,8 +121,8 @@ void query_deliver(const ann_index *ix, const search_key *keys, size_t found, si
 
 /* One query from row i of q into ids [k] and dists [k]. */
 static ann_err search_one(const ann_index *ix, const ann_view *view, size_t i,
-                          const struct query_params *p, ann_search_stats *stats, struct scratch *s,
-                          search_key *keys, ann_id *ids, float *dists)
+                          const struct query_params *p, ann_search_stats *stats,
+                          struct scratch *s, search_key *keys, ann_id *ids, float *dists)
 {
     struct kind_query q;
     size_t found = 0;
@@ -292,8 +295,8 @@ ann_err query_all(const ann_index *ix, const ann_view *view, const struct query_
     return err;
 }
 
-ann_err ann_search(const ann_index *ix, ann_view view, const ann_search_params *given, ann_id *ids,
-                   float *dists)
+ann_err ann_search(const ann_index *ix, ann_view view, const ann_search_params *given,
+                   ann_id *ids, float *dists)
 {
     struct query_params p;
     if (!ix || (view.n > 0 && !ids))
@@ -311,7 +314,8 @@ struct ann_searcher {
     search_key *keys; /* [k] */
 };
 
-ann_err ann_searcher_open(const ann_index *ix, const ann_search_params *given, ann_searcher **out)
+ann_err ann_searcher_open(const ann_index *ix, const ann_search_params *given,
+                          ann_searcher **out)
 {
     struct query_params p;
     if (!ix || !out)

@@ -1,7 +1,8 @@
 /* recall.c - how much an index loses against exact search over its own vectors.
  *
- * Place: front door.  A result counts if its distance is at most the true k-th, with room for the
- * rounding of one distance, so that of equally near vectors any will do; an id counts once. */
+ * Place: front door.  A result counts if its distance is at most the true k-th, with room for
+ * the rounding of one distance, so that of equally near vectors any will do; an id counts once.
+ */
 #include <config.h>
 
 #include <math.h>
@@ -54,13 +55,14 @@ static ann_err comparison_alloc(struct comparison *c)
 }
 
 /* The same search by the flat kind over the same vectors. */
-static ann_err search_exactly(const ann_index *ix, const ann_view *q, const struct query_params *p,
-                              struct comparison *c)
+static ann_err search_exactly(const ann_index *ix, const ann_view *q,
+                              const struct query_params *p, struct comparison *c)
 {
     struct query_params exact = *p;
     exact.kind = index_kind(ANN_FLAT);
     exact.stats = NULL;
-    ann_err err = exact.kind->create(&ix->opt, (struct vectors *)(uintptr_t)&ix->vec, &exact.state);
+    ann_err err =
+        exact.kind->create(&ix->opt, (struct vectors *)(uintptr_t)&ix->vec, &exact.state);
     if (err)
         return err;
     err = query_all(ix, q, &exact, c->exact_ids, c->exact_dists);

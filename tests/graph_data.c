@@ -57,7 +57,8 @@ float *graph_clusters(size_t n, size_t dim, size_t clusters, uint64_t seed)
     return x;
 }
 
-double graph_recall(const ann_index *ix, const float *queries, size_t nq, size_t k, size_t effort)
+double graph_recall(const ann_index *ix, const float *queries, size_t nq, size_t k,
+                    size_t effort)
 {
     ann_search_params p = ANN_SEARCH_PARAMS_INIT;
     ann_recall_report r = ANN_RECALL_REPORT_INIT;
@@ -75,8 +76,8 @@ void graph_check_row(const ann_id *ids, const float *dists, size_t k, size_t fou
             continue;
         }
         ck_assert_msg(ids[i] != ANN_NO_ID, "%zu of %zu results", i, found);
-        ck_assert_msg(i == 0 || dists[i] >= dists[i - 1], "%g after %g at %zu", (double)dists[i],
-                      (double)dists[i - 1], i);
+        ck_assert_msg(i == 0 || dists[i] >= dists[i - 1], "%g after %g at %zu",
+                      (double)dists[i], (double)dists[i - 1], i);
         size_t same = 0;
         while (same < i && ids[same] != ids[i])
             same++;

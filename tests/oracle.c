@@ -26,13 +26,15 @@ static double normal(uint64_t *state)
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
-static void make_row(enum oracle_shape shape, size_t dim, uint64_t seed, uint64_t *state, float *x)
+static void make_row(enum oracle_shape shape, size_t dim, uint64_t seed, uint64_t *state,
+                     float *x)
 {
     const uint64_t cluster = rng_below(state, CLUSTERS);
     for (size_t j = 0; j < dim; j++)
         switch (shape) {
         case SHAPE_CLUSTERS: {
-            const double centre = (double)(rng_at(seed ^ 77, cluster * dim + j) % 2001) / 500 - 2;
+            const double centre =
+                (double)(rng_at(seed ^ 77, cluster * dim + j) % 2001) / 500 - 2;
             x[j] = (float)(centre + 0.3 * normal(state));
             break;
         }
@@ -179,7 +181,8 @@ double oracle_distance(ann_metric metric, const float *a, const float *b, size_t
     const struct sums s = sums_of(a, b, dim);
     switch (metric) {
     case ANN_IP: return -s.dot;
-    case ANN_COSINE: { /* a stored row counts as a unit vector, whatever f16 or bf16 made of it */
+    case ANN_COSINE: { /* a stored row counts as a unit vector, whatever f16 or bf16 made of it
+                        */
         const double bb = fabs(s.bb - 1) < 0.03 ? 1 : s.bb;
         return 1 - s.dot / sqrt(s.aa * bb);
     }
@@ -319,8 +322,9 @@ static bool distinct(const ann_id *ids, size_t n)
 #define WRONG(...) (snprintf(why, 200, __VA_ARGS__), -1.0)
 #define U(x) ((unsigned long long)(x))
 
-double oracle_compare(const struct oracle *o, const float *query, const struct oracle_near *truth,
-                      size_t n, const ann_id *ids, const float *dists, size_t k, char *why)
+double oracle_compare(const struct oracle *o, const float *query,
+                      const struct oracle_near *truth, size_t n, const ann_id *ids,
+                      const float *dists, size_t k, char *why)
 {
     const size_t want = k < n ? k : n;
     size_t hits = 0;
@@ -340,8 +344,8 @@ double oracle_compare(const struct oracle *o, const float *query, const struct o
         const double dist = oracle_distance(o->metric, query, x, o->dim);
         const double slack = oracle_slack(o->metric, query, x, o->dim);
         if (!(fabs(dist - (double)dists[i]) <= slack))
-            return WRONG("place %zu: id %llu at %.9g, it is %.9g", i, U(ids[i]), (double)dists[i],
-                         dist);
+            return WRONG("place %zu: id %llu at %.9g, it is %.9g", i, U(ids[i]),
+                         (double)dists[i], dist);
         hits += dist <= truth[want - 1].dist + 2 * slack;
     }
     return want ? (double)hits / (double)want : 1;

@@ -1,7 +1,7 @@
 /* oracle.h - what an index should answer: exact distances in double, and random data.
  *
- * An oracle is a sorted array of id -> vector, the vectors as the index stored them (ann_get).  It
- * says which ids are nearest and how far away they are; the tests compare. */
+ * An oracle is a sorted array of id -> vector, the vectors as the index stored them (ann_get).
+ * It says which ids are nearest and how far away they are; the tests compare. */
 #ifndef KITH_TESTS_ORACLE_H
 #define KITH_TESTS_ORACLE_H
 
@@ -26,7 +26,8 @@ struct oracle_data {
     ann_view view;
 };
 
-/* n rows of a shape as dtype; never a zero row.  ANN_I8, ANN_U8, ANN_B1 are rounded or signs. */
+/* n rows of a shape as dtype; never a zero row.  ANN_I8, ANN_U8, ANN_B1 are rounded or signs.
+ */
 struct oracle_data oracle_data(enum oracle_shape shape, ann_dtype dtype, size_t n, size_t dim,
                                uint64_t seed);
 void oracle_data_free(struct oracle_data *d);
@@ -67,10 +68,11 @@ struct oracle_near {
 struct oracle_near *oracle_sorted(const struct oracle *o, const float *query,
                                   bool (*pass)(void *arg, ann_id id), void *arg, size_t *n);
 
-/* Compares one row of results [k] with the truth [n] of oracle_sorted: live, distinct, in order,
- * distances right, min(k, n) of them, the rest ANN_NO_ID and infinity.  Returns the share of the
- * true min(k, n) found by distance, or -1 with the reason at why [200]. */
-double oracle_compare(const struct oracle *o, const float *query, const struct oracle_near *truth,
-                      size_t n, const ann_id *ids, const float *dists, size_t k, char *why);
+/* Compares one row of results [k] with the truth [n] of oracle_sorted: live, distinct, in
+ * order, distances right, min(k, n) of them, the rest ANN_NO_ID and infinity.  Returns the
+ * share of the true min(k, n) found by distance, or -1 with the reason at why [200]. */
+double oracle_compare(const struct oracle *o, const float *query,
+                      const struct oracle_near *truth, size_t n, const ann_id *ids,
+                      const float *dists, size_t k, char *why);
 
 #endif

@@ -42,8 +42,8 @@ static void assert_zero(const struct buf *b, size_t from)
     ck_assert_msg(i >= b->bytes, "byte %zu of %zu is not 0", i, b->bytes);
 }
 
-/* Random sizes up and down, across the limits of heap and mapping: what stays is kept, what is new
- * is zero, also where something lay before. */
+/* Random sizes up and down, across the limits of heap and mapping: what stays is kept, what is
+ * new is zero, also where something lay before. */
 START_TEST(buf_random_sizes)
 {
     struct buf b = {0};
@@ -225,7 +225,8 @@ static void run_loop(struct pool *p, size_t n, size_t grain)
 START_TEST(pool_takes_every_item_once)
 {
     static const unsigned threads[] = {1, 2, 3, 7, 33};
-    static const size_t counts[] = {0, 1, 2, 3, 31, 1000, 4097}, grains[] = {0, 1, 3, 64, 100000};
+    static const size_t counts[] = {0, 1, 2, 3, 31, 1000, 4097},
+                        grains[] = {0, 1, 3, 64, 100000};
     struct pool *p;
     ck_assert_int_eq(pool_create(threads[_i], &p), ANN_OK);
     ck_assert_uint_eq(pool_threads(p), threads[_i]);
@@ -299,7 +300,8 @@ START_TEST(threads_from_environment)
     unsetenv("KITH_THREADS");
     const unsigned by_system = pool_default_threads();
     ck_assert(by_system >= 1 && by_system <= 1024);
-    static const char *const ignored[] = {"", "0", "-1", "1025", "2x", "x", "99999999999999999999"};
+    static const char *const ignored[] = {
+        "", "0", "-1", "1025", "2x", "x", "99999999999999999999"};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) {
         setenv("KITH_THREADS", ignored[i], 1);
         ck_assert_msg(pool_default_threads() == by_system, "KITH_THREADS=%s", ignored[i]);

@@ -1,4 +1,5 @@
-/* test_concurrent.c - searches beside changes give valid results; meant for the thread sanitizer.
+/* test_concurrent.c - searches beside changes give valid results; meant for the thread
+ * sanitizer.
  *
  * Each writer owns ids of its own.  Id i carries vector i or one of three others, so that a
  * result's distance tells whether it is of a vector that the id had at some moment. */
@@ -216,7 +217,8 @@ START_TEST(searches_beside_changes)
     struct scene s = {.x = graph_clusters(IDS, DIM, 20, 31)};
     struct writer w[WRITERS];
     pthread_t readers[3], writers[WRITERS];
-    s.ix = graph_index(_i % 2 ? ANN_FLAT : ANN_HNSW, ANN_L2, _i < 2 ? ANN_F32 : ANN_F16, DIM, 2);
+    s.ix =
+        graph_index(_i % 2 ? ANN_FLAT : ANN_HNSW, ANN_L2, _i < 2 ? ANN_F32 : ANN_F16, DIM, 2);
     if (_i >= 2) /* what f16 keeps of them, so that distances are those of x */
         for (size_t i = 0; i < IDS * DIM; i++)
             s.x[i] = rintf(s.x[i] * 16) / 16;

@@ -1,7 +1,8 @@
 /* Batches answered query by query, batches answered whole, and changes, all beside each other.
  *
- * Place: tests.  What must hold: whoever uses an index's threads waits for them before the lock on
- * its content, never after; else a change that waits for that lock stops all three for good. */
+ * Place: tests.  What must hold: whoever uses an index's threads waits for them before the lock
+ * on its content, never after; else a change that waits for that lock stops all three for good.
+ */
 #include <config.h>
 
 #include <pthread.h>

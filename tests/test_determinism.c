@@ -1,5 +1,5 @@
-/* test_determinism.c - the same input, options and seed give the same bytes of file, however many
- * threads built it. */
+/* test_determinism.c - the same input, options and seed give the same bytes of file, however
+ * many threads built it. */
 #include <config.h>
 
 #include <check.h>
@@ -36,7 +36,8 @@ static struct bytes saved(ann_index *ix)
     return b;
 }
 
-/* A life of an index: bulk, portions, updates, removals, slots used again, perhaps compaction. */
+/* A life of an index: bulk, portions, updates, removals, slots used again, perhaps compaction.
+ */
 static struct bytes live(const float *x, unsigned threads, uint64_t seed, ann_dtype store,
                          bool compact)
 {

@@ -1,5 +1,5 @@
-/* test_errors.c - every error that ann.h promises: its code, a message that names the thing, and
- * nothing changed by a call that failed. */
+/* test_errors.c - every error that ann.h promises: its code, a message that names the thing,
+ * and nothing changed by a call that failed. */
 #include <config.h>
 
 #include <check.h>
@@ -25,10 +25,10 @@ static void assert_fails(ann_err got, ann_err want, const char *with, int line)
 }
 
 #define FAILS(call, err, with) assert_fails(call, err, with, __LINE__)
-#define OK(call)                                                                                  \
-    do {                                                                                          \
-        const ann_err err_ = (call);                                                              \
-        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());         \
+#define OK(call)                                                                               \
+    do {                                                                                       \
+        const ann_err err_ = (call);                                                           \
+        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());      \
     } while (0)
 
 static const ann_kind kinds[] = {ANN_FLAT, ANN_HNSW};
@@ -125,29 +125,69 @@ END_TEST
 static const struct {
     const char *spec, *with; /* with: NULL, it is good */
 } specs[] = {
-    {"", NULL}, {"flat", NULL}, {"hnsw", NULL}, {"hnsw,m=2", NULL}, {"hnsw,m=512", NULL},
-    {"m=16", NULL}, {"hnsw,ef_construction=1", NULL}, {"hnsw,ef_construction=65536", NULL},
-    {"flat,dim=1", NULL}, {"flat,dim=65536", NULL}, {"seed=0", NULL},
-    {"seed=18446744073709551615", NULL}, {"threads=1", NULL}, {"threads=1024", NULL},
-    {"max_memory=0", NULL}, {"max_memory=18446744073709551615", NULL},
-    {"metric=l2", NULL}, {"metric=ip", NULL}, {"metric=cosine", NULL},
-    {"store=b1,metric=hamming", NULL}, {"store=f32", NULL}, {"store=f16", NULL},
-    {"store=bf16", NULL}, {"store=i8", NULL}, {"store=u8", NULL},
-    {"hnsw,m=1", "m=1 is not in 2..512"}, {"hnsw,m=513", "m=513 is not in 2..512"},
-    {"hnsw,m=0", "m=0"}, {"hnsw,m=", "m="}, {"hnsw,m", "m needs a value"},
-    {"hnsw,m=-1", "m=-1"}, {"hnsw,m=+1", "m=+1"}, {"hnsw,m=1e1", "m=1e1"},
-    {"hnsw,m= 4", "m= 4"}, {"hnsw,m=0x10", "m=0x10"}, {"hnsw,m=16 ", "m=16 "},
+    {"", NULL},
+    {"flat", NULL},
+    {"hnsw", NULL},
+    {"hnsw,m=2", NULL},
+    {"hnsw,m=512", NULL},
+    {"m=16", NULL},
+    {"hnsw,ef_construction=1", NULL},
+    {"hnsw,ef_construction=65536", NULL},
+    {"flat,dim=1", NULL},
+    {"flat,dim=65536", NULL},
+    {"seed=0", NULL},
+    {"seed=18446744073709551615", NULL},
+    {"threads=1", NULL},
+    {"threads=1024", NULL},
+    {"max_memory=0", NULL},
+    {"max_memory=18446744073709551615", NULL},
+    {"metric=l2", NULL},
+    {"metric=ip", NULL},
+    {"metric=cosine", NULL},
+    {"store=b1,metric=hamming", NULL},
+    {"store=f32", NULL},
+    {"store=f16", NULL},
+    {"store=bf16", NULL},
+    {"store=i8", NULL},
+    {"store=u8", NULL},
+    {"hnsw,m=1", "m=1 is not in 2..512"},
+    {"hnsw,m=513", "m=513 is not in 2..512"},
+    {"hnsw,m=0", "m=0"},
+    {"hnsw,m=", "m="},
+    {"hnsw,m", "m needs a value"},
+    {"hnsw,m=-1", "m=-1"},
+    {"hnsw,m=+1", "m=+1"},
+    {"hnsw,m=1e1", "m=1e1"},
+    {"hnsw,m= 4", "m= 4"},
+    {"hnsw,m=0x10", "m=0x10"},
+    {"hnsw,m=16 ", "m=16 "},
     {"hnsw,m=18446744073709551632", "m=18446744073709551632"},
     {"hnsw,m=4294967312", "m=4294967312"},
     {"hnsw,ef_construction=0", "ef_construction=0"},
-    {"hnsw,ef_construction=65537", "ef_construction=65537"}, {"dim=0", "dim=0"},
-    {"dim=65537", "dim=65537"}, {"seed=18446744073709551616", "seed=18446744073709551616"},
-    {"seed=-1", "seed=-1"}, {"seed=99999999999999999999999999", "seed=999"},
-    {"threads=0", "threads=0"}, {"threads=1025", "threads=1025"},
-    {"metric=l3", "l3"}, {"metric=", "metric"}, {"metric=L2", "L2"}, {"metric=default", "default"},
-    {"store=f64", "f64"}, {"store=default", "default"}, {"hnsw,foo=1", "foo"},
-    {"hnsw,M=1", "M"}, {"hnsw,,m=4", "key"}, {"ivf", "ivf"}, {"Flat", "Flat"},
-    {"flat,hnsw", "hnsw"}, {" flat", " flat"}, {",", "kind"}, {"=", "key"}, {"m=4,flat", "flat"},
+    {"hnsw,ef_construction=65537", "ef_construction=65537"},
+    {"dim=0", "dim=0"},
+    {"dim=65537", "dim=65537"},
+    {"seed=18446744073709551616", "seed=18446744073709551616"},
+    {"seed=-1", "seed=-1"},
+    {"seed=99999999999999999999999999", "seed=999"},
+    {"threads=0", "threads=0"},
+    {"threads=1025", "threads=1025"},
+    {"metric=l3", "l3"},
+    {"metric=", "metric"},
+    {"metric=L2", "L2"},
+    {"metric=default", "default"},
+    {"store=f64", "f64"},
+    {"store=default", "default"},
+    {"hnsw,foo=1", "foo"},
+    {"hnsw,M=1", "M"},
+    {"hnsw,,m=4", "key"},
+    {"ivf", "ivf"},
+    {"Flat", "Flat"},
+    {"flat,hnsw", "hnsw"},
+    {" flat", " flat"},
+    {",", "kind"},
+    {"=", "key"},
+    {"m=4,flat", "flat"},
 };
 
 START_TEST(spec)
@@ -177,8 +217,9 @@ END_TEST
 START_TEST(spec_all)
 {
     ann_options o = ANN_OPTIONS_INIT;
-    OK(ann_options_parse(&o, "hnsw,m=12,ef_construction=99,metric=cosine,store=f16,seed=7,threads=2,"
-                             "dim=5,max_memory=1000000"));
+    OK(ann_options_parse(
+        &o, "hnsw,m=12,ef_construction=99,metric=cosine,store=f16,seed=7,threads=2,"
+            "dim=5,max_memory=1000000"));
     ck_assert(o.kind == ANN_HNSW && o.m == 12 && o.ef_construction == 99 && o.seed == 7 &&
               o.metric == ANN_COSINE && o.store == ANN_F16 && o.threads == 2 && o.dim == 5 &&
               o.max_memory == 1000000);
@@ -327,7 +368,8 @@ START_TEST(dims)
             p.k = 1;
             OK(ann_search(ix, d.view, &p, ids, dists));
             for (size_t j = 0; j < 12; j++)
-                ck_assert_msg(dists[j] == 0, "dim %u type %d: %g", dim, (int)t, (double)dists[j]);
+                ck_assert_msg(dists[j] == 0, "dim %u type %d: %g", dim, (int)t,
+                              (double)dists[j]);
             struct oracle *o = oracle_new(metric, dim);
             for (ann_id id = 0; id < 12; id++)
                 oracle_put_stored(o, ix, id);
@@ -337,8 +379,8 @@ START_TEST(dims)
             char why[200];
             oracle_row(&d.view, dim, 0, q);
             struct oracle_near *near = oracle_sorted(o, q, NULL, NULL, &n);
-            ck_assert_msg(oracle_compare(o, q, near, n, ids, dists, 12, why) == 1, "dim %u: %s", dim,
-                          why);
+            ck_assert_msg(oracle_compare(o, q, near, n, ids, dists, 12, why) == 1, "dim %u: %s",
+                          dim, why);
             free(near);
             free(q);
             oracle_free(o);
@@ -543,7 +585,8 @@ END_TEST
 
 START_TEST(parameters)
 {
-    ann_index *ix = with_vectors(kinds[_i], ANN_L2, 20), *other = with_vectors(kinds[_i], ANN_L2, 3);
+    ann_index *ix = with_vectors(kinds[_i], ANN_L2, 20),
+              *other = with_vectors(kinds[_i], ANN_L2, 3);
     const float q[DIM] = {1, 1, 1, 1};
     const ann_view v = {q, 1, 0, ANN_F32};
     ann_id ids[10];
@@ -589,7 +632,8 @@ START_TEST(parameters)
     p.k = ANN_K_MAX;
     ann_id *many = malloc(ANN_K_MAX * sizeof *many);
     OK(ann_search(ix, v, &p, many, NULL));
-    ck_assert(many[19] != ANN_NO_ID && many[20] == ANN_NO_ID && many[ANN_K_MAX - 1] == ANN_NO_ID);
+    ck_assert(many[19] != ANN_NO_ID && many[20] == ANN_NO_ID &&
+              many[ANN_K_MAX - 1] == ANN_NO_ID);
     free(many);
     ann_close(ix);
     ann_close(other);
@@ -673,7 +717,8 @@ START_TEST(nulls)
     o.dim = 4;
     FAILS(ann_memory_estimate(NULL, 4, &bytes, NULL), ANN_EINVAL, "NULL");
     FAILS(ann_memory_estimate(&o, 4, NULL, NULL), ANN_EINVAL, "NULL");
-    FAILS(ann_memory_estimate(&o, UINT64_MAX, &bytes, NULL), ANN_ELIMIT, "18446744073709551615");
+    FAILS(ann_memory_estimate(&o, UINT64_MAX, &bytes, NULL), ANN_ELIMIT,
+          "18446744073709551615");
     ck_assert(!s && !it && !f && !out && got == 7 && cursor == 0 && bytes == 7);
     ann_searcher_close(NULL);
     ann_iter_close(NULL);
@@ -711,7 +756,8 @@ START_TEST(stale)
     FAILS(ann_search(ix, (ann_view){q, 1, 0, ANN_F32}, &p, ids, NULL), ANN_ESTALE, "compacted");
     FAILS(ann_searcher_search(s, q, ANN_F32, ids, NULL), ANN_ESTALE, "compacted");
     FAILS(ann_iter_next(it, 3, ids, NULL, &got), ANN_ESTALE, "compacted");
-    FAILS(ann_search_range(ix, (ann_view){q, 1, 0, ANN_F32}, 5, &p, &r), ANN_ESTALE, "compacted");
+    FAILS(ann_search_range(ix, (ann_view){q, 1, 0, ANN_F32}, 5, &p, &r), ANN_ESTALE,
+          "compacted");
     ck_assert(memcmp(ids, before, sizeof ids) == 0 && got == 77 && r.nq == 7);
     ann_searcher_close(s);
     ann_iter_close(it);
@@ -805,7 +851,8 @@ START_TEST(cancel)
             FAILS(err, ANN_ECANCELED, "canceled after");
             ck_assert_uint_eq(count_of(ix), empty ? 0 : 120);
             answers(ix, &second.view, now, later);
-            ck_assert(memcmp(ids, now, sizeof ids) == 0 && memcmp(dists, later, sizeof dists) == 0);
+            ck_assert(memcmp(ids, now, sizeof ids) == 0 &&
+                      memcmp(dists, later, sizeof dists) == 0);
         }
         OK(ann_check(ix, ANN_CHECK_REACHABLE));
         o.progress = NULL;

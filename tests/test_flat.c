@@ -1,5 +1,5 @@
-/* test_flat.c - a batch by matrix product gives, to the bit, what one query at a time gives, and
- * that is what the oracle says. */
+/* test_flat.c - a batch by matrix product gives, to the bit, what one query at a time gives,
+ * and that is what the oracle says. */
 #include <config.h>
 
 #include <check.h>
@@ -30,8 +30,8 @@ static void results_free(struct results *r)
 }
 
 /* Batch of all, and one by one, with the same answers; r receives them [NQ, k]. */
-static void same_both_ways(const ann_index *ix, const ann_view *q, size_t dim, ann_search_params *p,
-                           struct results *r)
+static void same_both_ways(const ann_index *ix, const ann_view *q, size_t dim,
+                           ann_search_params *p, struct results *r)
 {
     const size_t k = p->k;
     struct results one = results_new(k);
@@ -41,8 +41,8 @@ static void same_both_ways(const ann_index *ix, const ann_view *q, size_t dim, a
         for (size_t j = 0; j < k; j++)
             ck_assert_msg(one.ids[j] == r->ids[i * k + j] &&
                               memcmp(&one.dists[j], &r->dists[i * k + j], sizeof(float)) == 0,
-                          "query %zu, result %zu: %lld at %.9g, in the batch %lld at %.9g", i, j,
-                          (long long)one.ids[j], (double)one.dists[j],
+                          "query %zu, result %zu: %lld at %.9g, in the batch %lld at %.9g", i,
+                          j, (long long)one.ids[j], (double)one.dists[j],
                           (long long)r->ids[i * k + j], (double)r->dists[i * k + j]);
     }
     results_free(&one);
@@ -118,8 +118,8 @@ START_TEST(batch_equals_single_and_oracle)
 }
 END_TEST
 
-/* Values whose squares or products leave float's range in the product but not in the kernel, or in
- * both: what is near must not hide behind an infinity. */
+/* Values whose squares or products leave float's range in the product but not in the kernel, or
+ * in both: what is near must not hide behind an infinity. */
 START_TEST(batch_with_extreme_values)
 {
     static const float scales[] = {1e18f, 6e18f, 1e19f, 1e25f, 1e37f, 1e-19f, 1e-25f, 1e-38f,

@@ -1,7 +1,7 @@
 /* test_hnsw.c - the graph finds what is near, however it came about.
  *
- * Floors of recall for each metric and path; after each step ann_check walks the whole graph.  The
- * floors are below what the graph reaches and above what a broken one does. */
+ * Floors of recall for each metric and path; after each step ann_check walks the whole graph.
+ * The floors are below what the graph reaches and above what a broken one does. */
 #include <config.h>
 
 #include <check.h>
@@ -81,7 +81,8 @@ START_TEST(recall_incremental)
     float *x = graph_clusters(N, DIM, 30, 6);
     static const size_t steps[] = {1, 77, 700};
     for (int s = _i < 3 ? 0 : 1; s < 3; s++) {
-        ann_index *ix = case_index(_i, s == 0 ? 1 : 2); /* one by one has nothing to share out */
+        ann_index *ix =
+            case_index(_i, s == 0 ? 1 : 2); /* one by one has nothing to share out */
         for (size_t i = 0; i < N; i += steps[s]) {
             const size_t n = N - i < steps[s] ? N - i : steps[s];
             ok(ann_add(ix, view_of(x + i * DIM, n), NULL));
@@ -189,7 +190,8 @@ static void assert_self_found(const ann_index *ix, const float *x, size_t n)
     free(dists);
 }
 
-/* How the second half comes from the first: a copy each; few with many copies; the last alone. */
+/* How the second half comes from the first: a copy each; few with many copies; the last alone.
+ */
 START_TEST(half_are_duplicates)
 {
     const size_t n = 2000;
@@ -357,10 +359,12 @@ START_TEST(filters_find_all_there_is)
         size_t count;
         sp.k = q % 2 ? 40 : K;
         sp.effort = 100;
-        struct oracle_near *truth = oracle_sorted(o, queries + q * DIM, passes_oracle, &p, &count);
+        struct oracle_near *truth =
+            oracle_sorted(o, queries + q * DIM, passes_oracle, &p, &count);
         ck_assert_uint_eq(count, ann_filter_count(f));
         ok(ann_search(ix, view_of(queries + q * DIM, 1), &sp, ids, dists));
-        const double share = oracle_compare(o, queries + q * DIM, truth, count, ids, dists, sp.k, why);
+        const double share =
+            oracle_compare(o, queries + q * DIM, truth, count, ids, dists, sp.k, why);
         ck_assert_msg(share >= 0, "%s", why);
         graph_check_row(ids, dists, sp.k, count < sp.k ? count : sp.k);
         for (size_t i = 0; i < sp.k && ids[i] != ANN_NO_ID; i++)

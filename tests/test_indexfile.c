@@ -1,5 +1,6 @@
-/* test_indexfile.c - an index in a file: it comes back the same, damage is found, and what somebody
- * forged, with every checksum made good, neither opens by LOAD nor harms who opens it by MAP. */
+/* test_indexfile.c - an index in a file: it comes back the same, damage is found, and what
+ * somebody forged, with every checksum made good, neither opens by LOAD nor harms who opens it
+ * by MAP. */
 #include <config.h>
 
 #include <check.h>
@@ -23,10 +24,10 @@ enum {
     AT_UPPER_ROWS, AT_DRAWN
 };
 
-#define OK(call)                                                                                  \
-    do {                                                                                          \
-        const ann_err err_ = (call);                                                              \
-        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());         \
+#define OK(call)                                                                               \
+    do {                                                                                       \
+        const ann_err err_ = (call);                                                           \
+        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());      \
     } while (0)
 
 static char *folder, *path;
@@ -103,7 +104,8 @@ static void use(ann_index *ix)
         return;
     for (p.k = 1; p.k <= 30; p.k += 29)
         for (p.effort = 5; p.effort <= 50; p.effort += 45) {
-            const ann_err err = ann_search(ix, (ann_view){data.rows, 9, 0, ANN_F32}, &p, ids, dists);
+            const ann_err err =
+                ann_search(ix, (ann_view){data.rows, 9, 0, ANN_F32}, &p, ids, dists);
             ck_assert(err == ANN_OK || err == ANN_EDAMAGED);
         }
     ann_iter *it = NULL;
@@ -213,10 +215,12 @@ END_TEST
 static void assert_found(const char *what, size_t at)
 {
     ann_index *ix;
-    ck_assert_msg(open_mode(memory.path, ANN_OPEN_LOAD, &ix) != ANN_OK, "%s %zu: loaded", what, at);
+    ck_assert_msg(open_mode(memory.path, ANN_OPEN_LOAD, &ix) != ANN_OK, "%s %zu: loaded", what,
+                  at);
     ck_assert_ptr_null(ix);
     if (open_mode(memory.path, ANN_OPEN_MAP, &ix) == ANN_OK)
-        ck_assert_msg(ann_check(ix, ANN_CHECK_SUMS) == ANN_EDAMAGED, "%s %zu: mapped", what, at);
+        ck_assert_msg(ann_check(ix, ANN_CHECK_SUMS) == ANN_EDAMAGED, "%s %zu: mapped", what,
+                      at);
     ann_close(ix);
 }
 
@@ -305,8 +309,8 @@ static void try_forged(const char *what, uint64_t value, bool refuse)
             if (changed)
                 change(ix);
             else if (refuse)
-                ck_assert_msg(ann_check(ix, ANN_CHECK_STRUCTURE) == ANN_EDAMAGED, "%s %llu: sound",
-                              what, (unsigned long long)value);
+                ck_assert_msg(ann_check(ix, ANN_CHECK_STRUCTURE) == ANN_EDAMAGED,
+                              "%s %llu: sound", what, (unsigned long long)value);
         }
         ann_close(ix);
     }
@@ -325,10 +329,15 @@ static void forge_header(int number, uint64_t value, bool refuse)
 
 START_TEST(forged_header)
 {
-    static const uint64_t values[] = {0,  1,  2,  3,  4, 5, 6, 7, 15, 16, 55, 56, 57, 59, 60, 61,
-                                      100, 158, 159, 255, 256, 512, 513, 65536, 65537, 0x7fffffff,
-                                      0x80000000, 0xfffffffe, 0xffffffff, 0x100000000,
-                                      INT64_MAX, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t values[] = {0,          1,           2,          3,
+                                      4,          5,           6,          7,
+                                      15,         16,          55,         56,
+                                      57,         59,          60,         61,
+                                      100,        158,         159,        255,
+                                      256,        512,         513,        65536,
+                                      65537,      0x7fffffff,  0x80000000, 0xfffffffe,
+                                      0xffffffff, 0x100000000, INT64_MAX,  UINT64_MAX - 1,
+                                      UINT64_MAX};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const uint64_t x = values[i];
         forge_header(AT_KIND, x, x != ANN_FLAT);
@@ -371,8 +380,9 @@ static uint32_t empty_slot(void)
 START_TEST(forged_links)
 {
     const uint32_t node = some_node();
-    const uint32_t to[] = {node, N, N + 1, 63, 64, 0x7fffffff, 0x80000000, 0xfffffffe, empty_slot(),
-                           get_u32_of("links", node * 6 + 1)};
+    const uint32_t to[] = {
+        node,       N,          N + 1,      63,           64,
+        0x7fffffff, 0x80000000, 0xfffffffe, empty_slot(), get_u32_of("links", node * 6 + 1)};
     for (uint32_t slot = 0; slot < N; slot++) {
         if (get_u32_of("links", slot * 6) == UINT32_MAX)
             continue;
@@ -476,7 +486,8 @@ END_TEST
 
 START_TEST(forged_vectors)
 {
-    static const uint32_t floats[] = {0x7fc00000, 0xffc00000, 0x7f800000, 0xff800000, 0x7f7fffff};
+    static const uint32_t floats[] = {0x7fc00000, 0xffc00000, 0x7f800000, 0xff800000,
+                                      0x7f7fffff};
     for (uint32_t slot = 0; slot < N; slot += 7)
         for (size_t i = 0; i < 5; i++) {
             put_bytes("vectors", slot * 16, &floats[i], 4);

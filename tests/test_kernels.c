@@ -552,7 +552,8 @@ static void check_narrow(const struct annk_ops *ops, int type, size_t n, int whe
     memset(g[1].first, 0x5a, 3 * PAGE);
     char *narrow = place(&g[1], vec_buf, 2 * n, where);
     (type == ANNK_F16 ? ops->f32_to_f16 : ops->f32_to_bf16)(wide, (void *)narrow, n);
-    CHECK_THAT(where == AT_END || narrow[2 * n] == 0x5a, "%s n %zu: past the end", ops->name, n);
+    CHECK_THAT(where == AT_END || narrow[2 * n] == 0x5a, "%s n %zu: past the end", ops->name,
+               n);
     for (size_t i = 0; i < n; i++) {
         uint16_t h;
         memcpy(&h, narrow + 2 * i, 2);
@@ -666,10 +667,10 @@ static void check_below(const struct annk_ops *ops, size_t n, float limit, struc
         }
         float *x = place(&g[0], dots, 4 * n, AT_END);
         uint32_t *out = (void *)(g[2].last - 4 * n);
-        const size_t got =
-            with_norms
-                ? ops->l2_below_f32(x, place(&g[1], vec_buf, 4 * n, AT_END), 0.25f, n, limit, out)
-                : ops->below_f32(x, n, limit, out);
+        const size_t got = with_norms
+                               ? ops->l2_below_f32(x, place(&g[1], vec_buf, 4 * n, AT_END),
+                                                   0.25f, n, limit, out)
+                               : ops->below_f32(x, n, limit, out);
         CHECK_THAT(got == hits, "%s n %zu: %zu hits, not %zu", ops->name, n, got, hits);
         CHECK_THAT(n == 0 || memcmp(out, want, 4 * hits) == 0, "%s n %zu: indices", ops->name,
                    n);

@@ -1,8 +1,9 @@
 /* test_model.c - random operations on an index and on a plain array, which must agree.
  *
- * A sequence is a seed: it fixes kind, metric, store, shape of the data, options and operations, so
- * that "seed 17" in a failure is all it takes to see it again: KITH_MODEL_SEED=17 KITH_MODEL_COUNT=1
- * runs that one (in every case), and a large count is a soak. */
+ * A sequence is a seed: it fixes kind, metric, store, shape of the data, options and
+ * operations, so that "seed 17" in a failure is all it takes to see it again:
+ * KITH_MODEL_SEED=17 KITH_MODEL_COUNT=1 runs that one (in every case), and a large count is a
+ * soak. */
 #include <config.h>
 
 #include <check.h>
@@ -52,19 +53,19 @@ struct model {
 };
 
 #define U(x) ((unsigned long long)(x))
-#define REQUIRE(m, cond, ...)                                                                     \
-    do {                                                                                          \
-        if (!(cond))                                                                              \
-            broken(m, __LINE__, __VA_ARGS__);                                                     \
+#define REQUIRE(m, cond, ...)                                                                  \
+    do {                                                                                       \
+        if (!(cond))                                                                           \
+            broken(m, __LINE__, __VA_ARGS__);                                                  \
     } while (0)
-#define OK(m, call)                                                                               \
-    do {                                                                                          \
-        const ann_err err_ = (call);                                                              \
-        REQUIRE(m, err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());            \
+#define OK(m, call)                                                                            \
+    do {                                                                                       \
+        const ann_err err_ = (call);                                                           \
+        REQUIRE(m, err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());         \
     } while (0)
 
-__attribute__((format(printf, 3, 4), noreturn)) static void broken(const struct model *m, int line,
-                                                                   const char *format, ...)
+__attribute__((format(printf, 3, 4), noreturn)) static void
+broken(const struct model *m, int line, const char *format, ...)
 {
     char text[512], spec[256] = "?";
     va_list args;
@@ -134,7 +135,8 @@ static ann_id *draw_ids(struct model *m, size_t n, bool fresh)
     return ids;
 }
 
-/* The index's vectors of ids [n] become the model's; they must be what was given but for rounding. */
+/* The index's vectors of ids [n] become the model's; they must be what was given but for
+ * rounding. */
 static void accept(struct model *m, const ann_view *v, const ann_id *ids)
 {
     const size_t dim = m->o.dim;
@@ -188,7 +190,8 @@ static void op_add_ids(struct model *m)
         const ann_id old = ids[n - 1];
         ids[n - 1] = m->truth->items[below(m, m->truth->n)].id;
         const ann_err err = ann_add(m->ix, d.view, ids);
-        REQUIRE(m, err == ANN_EEXIST, "adding id %llu again: %s", U(ids[n - 1]), ann_err_name(err));
+        REQUIRE(m, err == ANN_EEXIST, "adding id %llu again: %s", U(ids[n - 1]),
+                ann_err_name(err));
         ids[n - 1] = old;
     }
     OK(m, ann_add(m->ix, d.view, ids));
@@ -253,8 +256,8 @@ static bool in_allowed(void *arg, ann_id id)
 }
 
 /* Compares results [n, k] of a view, among those allowed (NULL: all). */
-static void compare(struct model *m, const ann_view *v, struct oracle *allowed, const ann_id *ids,
-                    const float *dists, size_t k)
+static void compare(struct model *m, const ann_view *v, struct oracle *allowed,
+                    const ann_id *ids, const float *dists, size_t k)
 {
     float *q = malloc(m->o.dim * sizeof *q);
     char why[200];
@@ -267,8 +270,8 @@ static void compare(struct model *m, const ann_view *v, struct oracle *allowed, 
             oracle_compare(m->truth, q, near, n, ids + i * k, dists + i * k, k, why);
         REQUIRE(m, recall >= 0, "query %zu, k %zu of %zu: %s", i, k, n, why);
         for (size_t j = 0; allowed && j < k && ids[i * k + j] != ANN_NO_ID; j++)
-            REQUIRE(m, oracle_get(allowed, ids[i * k + j]), "query %zu: id %llu does not pass", i,
-                    U(ids[i * k + j]));
+            REQUIRE(m, oracle_get(allowed, ids[i * k + j]), "query %zu: id %llu does not pass",
+                    i, U(ids[i * k + j]));
         REQUIRE(m, m->o.kind == ANN_HNSW || recall == 1, "query %zu of %zu: flat recall %g", i,
                 v->n, recall);
         m->recall += recall;
@@ -357,8 +360,8 @@ static ann_filter *make_filter(struct model *m, struct oracle **allowed)
         OK(m, ann_filter_from_ids(m->ix, n + 2, ids, &f));
         free(ids);
     }
-    REQUIRE(m, ann_filter_count(f) == (*allowed)->n, "a filter of %zu of %zu", ann_filter_count(f),
-            (*allowed)->n);
+    REQUIRE(m, ann_filter_count(f) == (*allowed)->n, "a filter of %zu of %zu",
+            ann_filter_count(f), (*allowed)->n);
     return f;
 }
 
@@ -471,11 +474,13 @@ static void op_iterate(struct model *m)
             REQUIRE(m, x, "id %llu is not there", U(ids[i]));
             REQUIRE(m, !allowed || oracle_get(allowed, ids[i]), "id %llu does not pass",
                     U(ids[i]));
-            REQUIRE(m, changes || !seen_in(all, count, ids[i]), "id %llu came twice", U(ids[i]));
+            REQUIRE(m, changes || !seen_in(all, count, ids[i]), "id %llu came twice",
+                    U(ids[i]));
             const double want = oracle_distance(m->o.metric, q, x, m->o.dim);
             const double slack = oracle_slack(m->o.metric, q, x, m->o.dim);
-            REQUIRE(m, fabs(want - (double)dists[i]) <= slack, "round %d: id %llu at %.9g, not %.9g",
-                    round, U(ids[i]), (double)dists[i], want);
+            REQUIRE(m, fabs(want - (double)dists[i]) <= slack,
+                    "round %d: id %llu at %.9g, not %.9g", round, U(ids[i]), (double)dists[i],
+                    want);
             all[count++] = ids[i];
         }
         if (changes && round < 2)
@@ -533,8 +538,8 @@ static void op_ids(struct model *m)
             count++;
         }
     }
-    REQUIRE(m, seen->n == m->truth->n && count == seen->n, "%zu ids, %zu of them different, of %zu",
-            count, seen->n, m->truth->n);
+    REQUIRE(m, seen->n == m->truth->n && count == seen->n,
+            "%zu ids, %zu of them different, of %zu", count, seen->n, m->truth->n);
     oracle_free(seen);
 }
 
@@ -590,7 +595,8 @@ static const struct operation *draw_operation(struct model *m)
 
 /* ---- sequences ---- */
 
-static void model_open(struct model *m, ann_kind kind, const struct combination *c, uint64_t seed)
+static void model_open(struct model *m, ann_kind kind, const struct combination *c,
+                       uint64_t seed)
 {
     static const uint32_t dims[] = {1, 2, 7, 16, 33, 64, 100};
     memset(m, 0, sizeof *m);
@@ -639,13 +645,14 @@ static void sequence(ann_kind kind, const struct combination *c, uint64_t seed)
     m.what = "end";
     op_check(&m);
     op_ids(&m);
-    /* Groups of copies, far from each other, are the hardest: few links lead from one to another. */
+    /* Groups of copies, far from each other, are the hardest: few links lead from one to
+     * another. */
     const double floor = m.shape == SHAPE_IDENTICAL ? 0.85 : c->metric == ANN_IP ? 0.9 : 0.97;
-    REQUIRE(&m, m.queries == 0 || m.recall / (double)m.queries >= floor, "recall %g of %zu queries",
-            m.recall / (double)m.queries, m.queries);
+    REQUIRE(&m, m.queries == 0 || m.recall / (double)m.queries >= floor,
+            "recall %g of %zu queries", m.recall / (double)m.queries, m.queries);
     if (getenv("KITH_MODEL_VERBOSE"))
-        printf("# kind %d store %d metric %d shape %d dim %u seed %llu: recall %.4f\n", (int)kind,
-               (int)c->store, (int)c->metric, (int)m.shape, m.o.dim, U(seed),
+        printf("# kind %d store %d metric %d shape %d dim %u seed %llu: recall %.4f\n",
+               (int)kind, (int)c->store, (int)c->metric, (int)m.shape, m.o.dim, U(seed),
                m.recall / (double)m.queries);
     model_close(&m);
 }
@@ -658,7 +665,8 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 
 static void sequences(ann_kind kind, int i)
 {
-    const uint64_t first = setting("KITH_MODEL_SEED", 1), count = setting("KITH_MODEL_COUNT", 8);
+    const uint64_t first = setting("KITH_MODEL_SEED", 1),
+                   count = setting("KITH_MODEL_COUNT", 8);
     for (uint64_t s = 0; s < count; s++)
         sequence(kind, &combinations[i], first + s);
 }

@@ -13,10 +13,10 @@
 #define DIM 8
 #define N 100
 
-#define OK(call)                                                                                  \
-    do {                                                                                          \
-        const ann_err err_ = (call);                                                              \
-        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());         \
+#define OK(call)                                                                               \
+    do {                                                                                       \
+        const ann_err err_ = (call);                                                           \
+        ck_assert_msg(err_ == ANN_OK, "%s: %s", ann_err_name(err_), ann_error_message());      \
     } while (0)
 
 struct place {
@@ -221,7 +221,8 @@ static const struct {
 
 #define CALLS (int)(sizeof calls / sizeof *calls)
 
-/* State 0: fresh from adding; 1: some removed, not all swept; 2: mapped.  With a file if `save`. */
+/* State 0: fresh from adding; 1: some removed, not all swept; 2: mapped.  With a file if
+ * `save`. */
 static void place_make(struct place *p, int state, bool save)
 {
     if (state == 2 && !save) {
@@ -286,8 +287,8 @@ static bool try_at(struct place *p, int call, int state, uint64_t at, bool persi
         if (err || calls[call].more == 0) {
             answers(p->ix, p, after);
             ck_assert_msg(memcmp(before, after, sizeof before) == 0,
-                          "%s state %d, allocation %llu: other answers", calls[call].name, state,
-                          (unsigned long long)at);
+                          "%s state %d, allocation %llu: other answers", calls[call].name,
+                          state, (unsigned long long)at);
         }
     }
     ck_assert_msg(ann_check(p->ix, ANN_CHECK_REACHABLE) == ANN_OK,

@@ -1,4 +1,5 @@
-/* test_search.c - keys, the k best, the beam and the scratch against simpler ways to the same. */
+/* test_search.c - keys, the k best, the beam and the scratch against simpler ways to the same.
+ */
 #include <config.h>
 
 #include <check.h>
@@ -29,8 +30,8 @@ START_TEST(keys_sort_by_distance_then_slot)
                     const search_key x = key_make(edges[i], slots[a]);
                     const search_key y = key_make(edges[j], slots[b]);
                     const bool less = i != j ? i < j : a < b;
-                    ck_assert_msg((x < y) == less, "%g/%u and %g/%u", (double)edges[i], slots[a],
-                                  (double)edges[j], slots[b]);
+                    ck_assert_msg((x < y) == less, "%g/%u and %g/%u", (double)edges[i],
+                                  slots[a], (double)edges[j], slots[b]);
                 }
 }
 END_TEST

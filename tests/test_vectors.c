@@ -1,4 +1,5 @@
-/* test_vectors.c - vectors are converted and checked as they should; slots and ids against models. */
+/* test_vectors.c - vectors are converted and checked as they should; slots and ids against
+ * models. */
 #include <config.h>
 
 #include <check.h>
@@ -17,7 +18,8 @@
 static void assert_fails(ann_err got, ann_err want, const char *with)
 {
     ck_assert_msg(got == want, "%s, not %s", error_name(got), error_name(want));
-    ck_assert_msg(strstr(error_message(), with) != NULL, "no \"%s\" in: %s", with, error_message());
+    ck_assert_msg(strstr(error_message(), with) != NULL, "no \"%s\" in: %s", with,
+                  error_message());
 }
 
 /* One vector into a fresh store and out again. */
@@ -65,7 +67,8 @@ START_TEST(conversion)
     const ann_view f32 = {f, 2, 4, ANN_DTYPE_DEFAULT};
     const int8_t i8[] = {-128, 127, 0, 5};
     const uint8_t u8[] = {255, 0, 1, 7}, b1[] = {0xfd};
-    const uint16_t f16[] = {0x3c00, 0xc000, 0x7bff, 0x0001}, bf16[] = {0x3f80, 0xc000, 0x4049, 0};
+    const uint16_t f16[] = {0x3c00, 0xc000, 0x7bff, 0x0001},
+                   bf16[] = {0x3f80, 0xc000, 0x4049, 0};
     static const ann_dtype stores[] = {ANN_F32, ANN_F16, ANN_BF16};
     for (int s = 0; s < 3; s++) { /* numbers that every store keeps exactly */
         ok(vectors_init(&v, ANN_L2, stores[s], 4));
@@ -108,8 +111,10 @@ START_TEST(cosine_normalises_any_magnitude)
         vectors_query(&v, &view, 0, q);
         const double norm = (double)out[0] * out[0] + (double)out[1] * out[1] +
                             (double)out[2] * out[2];
-        ck_assert_msg(fabs(norm - 1) < (s / 5 == 2 ? 2e-2 : 2e-3), "%g: %g", (double)scale, norm);
-        ck_assert(fabs((double)q[0] * q[0] + (double)q[1] * q[1] + (double)q[2] * q[2] - 1) < 1e-6);
+        ck_assert_msg(fabs(norm - 1) < (s / 5 == 2 ? 2e-2 : 2e-3), "%g: %g", (double)scale,
+                      norm);
+        ck_assert(fabs((double)q[0] * q[0] + (double)q[1] * q[1] + (double)q[2] * q[2] - 1) <
+                  1e-6);
         ok(vectors_verify(&v));
         ((char *)v.data.data)[3] = 0x7f;
         ((char *)v.data.data)[1] = 0x7f;
@@ -165,18 +170,21 @@ START_TEST(check_arguments)
     ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4));
     assert_fails(vectors_check(&v, &(ann_view){x, 2, 0, ANN_F32}, "vector"), ANN_EINVAL,
                  "vector 1 is zero");
-    assert_fails(vectors_check(&v, &(ann_view){NULL, 1, 0, ANN_F32}, "vector"), ANN_EINVAL, "NULL");
+    assert_fails(vectors_check(&v, &(ann_view){NULL, 1, 0, ANN_F32}, "vector"), ANN_EINVAL,
+                 "NULL");
     ok(vectors_check(&v, &(ann_view){NULL, 0, 0, ANN_F32}, "vector"));
     assert_fails(vectors_check(&v, &(ann_view){x, 1, 3, ANN_F32}, "vector"), ANN_EDIM,
                  "stride is 3, index dimension 4");
-    assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, (ann_dtype)7}, "vector"), ANN_EINVAL, "7");
+    assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, (ann_dtype)7}, "vector"), ANN_EINVAL,
+                 "7");
     assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, ANN_B1}, "vector"), ANN_EINVAL, "b1");
     vectors_free(&v);
     const int8_t zero[4] = {0};
     ok(vectors_init(&v, ANN_COSINE, ANN_I8, 4));
-    assert_fails(vectors_check(&v, &(ann_view){zero, 1, 0, ANN_I8}, "query"), ANN_EINVAL, "zero");
-    assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, ANN_DTYPE_DEFAULT}, "vector"), ANN_EINVAL,
-                 "of type f32, but the index stores i8");
+    assert_fails(vectors_check(&v, &(ann_view){zero, 1, 0, ANN_I8}, "query"), ANN_EINVAL,
+                 "zero");
+    assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, ANN_DTYPE_DEFAULT}, "vector"),
+                 ANN_EINVAL, "of type f32, but the index stores i8");
     vectors_free(&v);
 }
 END_TEST
@@ -385,7 +393,8 @@ START_TEST(identity_needs_no_memory)
     const uint32_t slot = vectors_take_slot(&v);
     idmap_put(&m, slot, 5);
     vectors_set_live(&v, slot, true);
-    ck_assert(idmap_find(&m, &v, 5) == 99 && idmap_find(&m, &v, 98) == 98 && idmap_id(&m, 7) == 7);
+    ck_assert(idmap_find(&m, &v, 5) == 99 && idmap_find(&m, &v, 98) == 98 &&
+              idmap_id(&m, 7) == 7);
     ((ann_id *)m.ids.data)[3] = 98; /* a damaged file */
     assert_fails(idmap_rebuild(&m, &v), ANN_EDAMAGED, "id 98 stands twice");
     idmap_free(&m);

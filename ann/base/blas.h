@@ -1,13 +1,14 @@
 /* blas.h - the one place that talks to BLAS (and, with the IVF-PQ kind, LAPACK).
  *
- * Place: base.  OpenBLAS threads are process-wide, so the library never sets their number; it asks
- * for it, and lets either OpenBLAS or its own pool work in parallel, never both. */
+ * Place: base.  OpenBLAS threads are process-wide, so the library never sets their number; it
+ * asks for it, and lets either OpenBLAS or its own pool work in parallel, never both. */
 #ifndef KITH_BASE_BLAS_H
 #define KITH_BASE_BLAS_H
 
 #include <stddef.h>
 
-/* out [m, n] (row stride ldo) = a [m, k] times b [n, k] transposed; row strides lda, ldb in floats. */
+/* out [m, n] (row stride ldo) = a [m, k] times b [n, k] transposed; row strides lda, ldb in
+ * floats. */
 void blas_gemm_nt(const float *a, size_t m, size_t lda, const float *b, size_t n, size_t ldb,
                   size_t k, float *out, size_t ldo);
 

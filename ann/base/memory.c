@@ -215,7 +215,8 @@ void buf_shrink(struct buf *b)
             b->capacity = keep;
         }
     } else if (b->how == BUF_MAP || (b->how == BUF_HEAP && b->bytes < b->capacity / 2)) {
-        (void)move_to(b, b->bytes ? b->bytes : 1); /* failing, it stays larger than it need be */
+        (void)move_to(b,
+                      b->bytes ? b->bytes : 1); /* failing, it stays larger than it need be */
     }
 }
 

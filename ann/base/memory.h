@@ -1,8 +1,8 @@
 /* memory.h - allocation, checked size arithmetic, and the large arrays of an index.
  *
- * Place: base.  Everything the library allocates comes from here, so that a test can make any one
- * allocation fail (memory_fail_at) and a program can bring its own allocator.
- * Invariant: a buf owns its bytes unless it is borrowed; a borrowed one is never written. */
+ * Place: base.  Everything the library allocates comes from here, so that a test can make any
+ * one allocation fail (memory_fail_at) and a program can bring its own allocator. Invariant: a
+ * buf owns its bytes unless it is borrowed; a borrowed one is never written. */
 #ifndef KITH_BASE_MEMORY_H
 #define KITH_BASE_MEMORY_H
 
@@ -40,8 +40,8 @@ static inline bool size_add(size_t a, size_t b, size_t *out)
 
 #define MEM_ALIGN 64 /* a cache line; where every buf begins, at least */
 
-/* A large array: 64-byte aligned; from 1 MiB on its own mapping, on 2 MiB pages where the system
- * gives them (worth 1.4 to 2.2 times in a graph search). */
+/* A large array: 64-byte aligned; from 1 MiB on its own mapping, on 2 MiB pages where the
+ * system gives them (worth 1.4 to 2.2 times in a graph search). */
 struct buf {
     void *data;     /* [capacity] bytes, or NULL */
     size_t bytes;   /* in use; all of them were zero until written */
@@ -77,7 +77,8 @@ void memory_hooks(void *(*alloc)(size_t), void *(*resize)(void *, size_t),
                   void (*release)(void *));
 
 /* Tests only: the n-th allocation from now on (1 = the next) fails, once, or all from there on
- * if persistent; n = 0 switches it off.  Returns how many were asked for since the last call. */
+ * if persistent; n = 0 switches it off.  Returns how many were asked for since the last call.
+ */
 uint64_t memory_fail_at(uint64_t n, bool persistent);
 
 #endif

@@ -162,7 +162,8 @@ void pool_for(struct pool *p, size_t n, size_t grain, pool_body body, void *arg)
 static unsigned quota(void)
 {
     long long limit = 0, period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re"); /* version 2: "max 100000" or "150000 100000" */
+    FILE *f =
+        fopen("/sys/fs/cgroup/cpu.max", "re"); /* version 2: "max 100000" or "150000 100000" */
     if (f) {
         if (fscanf(f, "%lld %lld", &limit, &period) != 2)
             limit = 0;

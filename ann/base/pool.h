@@ -22,8 +22,8 @@ unsigned pool_threads(const struct pool *p);
  * from several threads wait for one another; a body must not call pool_for on its own pool. */
 void pool_for(struct pool *p, size_t n, size_t grain, pool_body body, void *arg);
 
-/* Between these two, other threads' calls of pool_for wait.  Who takes a lock that a body also takes
- * holds the pool first, or the two wait for each other. */
+/* Between these two, other threads' calls of pool_for wait.  Who takes a lock that a body also
+ * takes holds the pool first, or the two wait for each other. */
 void pool_hold(struct pool *p);
 void pool_release(struct pool *p);
 

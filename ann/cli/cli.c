@@ -8,19 +8,22 @@
 #include "ann/io/hdf5.h"
 #endif
 
-#define DATA_MORE                                                                               \
-    "DATA is an npy, fvecs, ivecs, bvecs, HDF5 (file.hdf5:dataset), IDX or raw file, or - for "  \
+#define DATA_MORE                                                                              \
+    "DATA is an npy, fvecs, ivecs, bvecs, HDF5 (file.hdf5:dataset), IDX or raw file, or - "    \
+    "for "                                                                                     \
     "standard input. "
 
 const struct command cli_commands[] = {
     {"build", "DATA -o INDEX", "Make an index of the vectors of a file.",
-     DATA_MORE "An index of that name is replaced when the new one is whole. Vectors get the ids "
-               "0, 1, 2 and so on unless --ids gives others.",
+     DATA_MORE
+     "An index of that name is replaced when the new one is whole. Vectors get the ids "
+     "0, 1, 2 and so on unless --ids gives others.",
      "ann build words.npy -o words.kith --metric cosine --spec hnsw,m=16", 1, 1, cmd_build},
     {"add", "INDEX DATA", "Add vectors to an index.",
      DATA_MORE "All are added or none. Without --ids they are numbered on from the highest id.",
      "ann add words.kith more.npy --ids more-ids.txt", 2, 2, cmd_add},
-    {"update", "INDEX DATA --ids FILE", "Replace vectors of an index, adding those that are new.",
+    {"update", "INDEX DATA --ids FILE",
+     "Replace vectors of an index, adding those that are new.",
      DATA_MORE "Vector i of DATA replaces that of id i of --ids, or is added.",
      "ann update words.kith changed.npy --ids changed-ids.txt", 2, 2, cmd_update},
     {"remove", "INDEX [ID]...", "Remove vectors from an index.",
@@ -34,7 +37,8 @@ const struct command cli_commands[] = {
     {"info", "INDEX", "Tell what an index file holds.", "Only its header is read.",
      "ann info words.kith --json", 1, 1, cmd_info},
     {"verify", "INDEX", "Check an index file: every byte, link and vector.",
-     "If it is damaged, the exit status is 4 and \"repairable: yes\" or \"repairable: no\" tells "
+     "If it is damaged, the exit status is 4 and \"repairable: yes\" or \"repairable: no\" "
+     "tells "
      "whether its vectors can be had back.",
      "ann verify words.kith", 1, 1, cmd_verify},
     {"recall", "INDEX QUERIES", "Measure how much a search misses against exact search.",
@@ -45,7 +49,8 @@ const struct command cli_commands[] = {
      "--renumber is given.",
      "ann merge monday.kith tuesday.kith -o week.kith", 1, -1, cmd_merge},
     {"export", "INDEX -o FILE", "Write the vectors of an index to a file.",
-     "They are written as the index holds them: under the cosine metric normalised; bits as packed "
+     "They are written as the index holds them: under the cosine metric normalised; bits as "
+     "packed "
      "bytes. A damaged graph does not matter with --map.",
      "ann export words.kith -o words.npy --ids-out ids.npy", 1, 1, cmd_export},
     {"convert", "FROM TO", "Convert vectors from one file format to another.",

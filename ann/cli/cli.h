@@ -22,7 +22,8 @@ enum cli_exit {
     CLI_INTERRUPTED = 130
 };
 
-/* ---- arguments (optparse.c): one table drives parsing, help, completion and the man page's test */
+/* ---- arguments (optparse.c): one table drives parsing, help, completion and the man page's
+ * test */
 
 struct command;
 
@@ -93,7 +94,8 @@ int session_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 void session_adding(uint64_t done, uint64_t total);
 
 /* Opens path; mode ANN_OPEN_MAP also tells SIGBUS whose it is. */
-ann_err session_open(const struct args *a, const char *path, ann_open_mode mode, ann_index **out);
+ann_err session_open(const struct args *a, const char *path, ann_open_mode mode,
+                     ann_index **out);
 
 /* Holds "PATH-lock" so that no other process changes the index.  ANN_EBUSY names the holder. */
 struct session_lock {

@@ -1,7 +1,7 @@
 /* cmd_build.c - build, add, update, remove: what changes an index file.
  *
- * Place: ann/cli.  Invariant: the file is replaced when all is done and not before; the lock beside
- * it is held from before it is read until it is replaced. */
+ * Place: ann/cli.  Invariant: the file is replaced when all is done and not before; the lock
+ * beside it is held from before it is read until it is replaced. */
 #include <config.h>
 
 #include <stdio.h>
@@ -56,7 +56,8 @@ static ann_err in_file(ann_err err, const struct feed *f)
 }
 
 /* All of f into ix, block by block. */
-static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_t dim, bool update)
+static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_t dim,
+                         bool update)
 {
     const size_t rows = input_block_rows(dim);
     const uint64_t total = f->shape.n == IO_UNKNOWN ? 0 : f->shape.n;
@@ -83,7 +84,8 @@ static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_
         f->done += block.n;
     }
     if (f->ids && f->done != f->n_ids)
-        return ANN_FAIL(ANN_EINVAL, "%zu ids, but %s has %zu vectors", f->n_ids, f->path, f->done);
+        return ANN_FAIL(ANN_EINVAL, "%zu ids, but %s has %zu vectors", f->n_ids, f->path,
+                        f->done);
     return ANN_OK;
 }
 
@@ -152,8 +154,10 @@ int cmd_build(const struct args *a)
         err = session_lock(a->output, &lock);
     }
     if (!err && f.shape.rank == 1)
-        err = ANN_FAIL(ANN_EINVAL, "%s: a plain list of numbers; vectors are rows of an array of two "
-                       "dimensions", f.path);
+        err = ANN_FAIL(ANN_EINVAL,
+                       "%s: a plain list of numbers; vectors are rows of an array of two "
+                       "dimensions",
+                       f.path);
     if (!err)
         err = io_library(ann_create(&o, &ix));
     if (!err)

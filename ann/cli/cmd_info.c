@@ -50,8 +50,8 @@ static void print_table(const char *path, const ann_file_info *f)
     printf("vectors          %llu (in %llu slots)\n", (unsigned long long)f->count,
            (unsigned long long)f->slots);
     if (f->kind == ANN_HNSW)
-        printf("graph            m %u, ef_construction %u, %u levels\n", f->m, f->ef_construction,
-               f->count ? f->max_level + 1 : 0);
+        printf("graph            m %u, ef_construction %u, %u levels\n", f->m,
+               f->ef_construction, f->count ? f->max_level + 1 : 0);
     printf("seed             %llu\n", (unsigned long long)f->seed);
     printf("size             %s\n", size_text(size, f->file_bytes));
     printf("identity         %016llx%016llx\n", (unsigned long long)f->identity[0],
@@ -128,8 +128,8 @@ int cmd_info(const struct args *a)
  * index can be built.  Sections are checked in the order they lie, the graph's last. */
 static bool repairable(const struct args *a, const char *path, const char *why)
 {
-    static const char *const needed[] = {"section vectors", "section live", "section ids", "header",
-                                         "cut short", "vector in slot"};
+    static const char *const needed[] = {"section vectors", "section live", "section ids",
+                                         "header",          "cut short",    "vector in slot"};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (strstr(why, needed[i]))
             return false;

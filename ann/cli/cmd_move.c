@@ -25,7 +25,8 @@ static int merge_options(const struct args *a, const ann_info *first, ann_option
         return cli_usage(a, "--spec %s: %s", a->spec, ann_error_message());
     if ((o->metric && o->metric != first->metric) || (o->store && o->store != first->store) ||
         (o->dim && o->dim != first->dim))
-        return cli_usage(a, "--spec %s: metric, store and dim are those of the merged files", a->spec);
+        return cli_usage(a, "--spec %s: metric, store and dim are those of the merged files",
+                         a->spec);
     o->metric = first->metric;
     o->store = first->store;
     o->dim = first->dim;
@@ -49,7 +50,8 @@ static ann_err same_kind_of_vectors(const char *path, const ann_info *x, const a
 }
 
 /* All vectors of from into to. */
-static ann_err pour(const struct args *a, const char *path, const ann_index *from, ann_index *to)
+static ann_err pour(const struct args *a, const char *path, const ann_index *from,
+                    ann_index *to)
 {
     struct contents c;
     ann_err err = contents_start(from, &c);
@@ -104,7 +106,8 @@ int cmd_merge(const struct args *a)
     if (!err && status < 0)
         err = io_library(ann_save(to, a->output));
     if (!err && status < 0 && io_library(ann_index_info(to, &info)) == ANN_OK)
-        session_say("%s: %llu vectors of %d files", a->output, (unsigned long long)info.count, a->n);
+        session_say("%s: %llu vectors of %d files", a->output, (unsigned long long)info.count,
+                    a->n);
     ann_close(to);
     session_unlock(&lock);
     return status >= 0 ? status : session_end(err);
@@ -269,7 +272,8 @@ int cmd_convert(const struct args *a)
             break;
         err = io_write(w, &block);
         done += block.n;
-        if (!err && session_progress(NULL, "converting", done, shape.n == IO_UNKNOWN ? 0 : shape.n))
+        if (!err &&
+            session_progress(NULL, "converting", done, shape.n == IO_UNKNOWN ? 0 : shape.n))
             err = ANN_FAIL(ANN_ECANCELED, "interrupted");
     }
     if (!err) {

@@ -1,7 +1,7 @@
 /* cmd_search.c - search and recall.
  *
- * Place: ann/cli.  Queries are read, searched and answered block by block, so that a pipe of them
- * is answered as it goes. */
+ * Place: ann/cli.  Queries are read, searched and answered block by block, so that a pipe of
+ * them is answered as it goes. */
 #include <config.h>
 
 #include <stdio.h>
@@ -140,11 +140,13 @@ static int check_options(const struct args *a, enum results_format format)
 {
     const bool matrix = format == RESULTS_NPY || format == RESULTS_IVECS;
     if (a->has_radius && matrix)
-        return cli_usage(a, "with --radius rows differ in length: results are jsonl, tsv or a table");
+        return cli_usage(
+            a, "with --radius rows differ in length: results are jsonl, tsv or a table");
     if (a->has_radius && a->k)
         return cli_usage(a, "--radius and -k exclude each other");
     if (a->distances && !matrix)
-        return cli_usage(a, "--distances goes with --format npy or ivecs; else they are in the results");
+        return cli_usage(
+            a, "--distances goes with --format npy or ivecs; else they are in the results");
     if (matrix && (!a->output || strcmp(a->output, "-") == 0) && isatty(STDOUT_FILENO))
         return cli_usage(a, "%s is not for a terminal: give --output FILE", a->format);
     return -1;
@@ -184,8 +186,8 @@ static ann_err print_recall(const struct args *a, const struct search *s,
                             const ann_recall_report *r)
 {
     if (!a->json && isatty(STDOUT_FILENO)) {
-        printf("recall@%zu   %.4f  (95 %% interval %.4f to %.4f, %zu queries)\n", r->k, r->recall,
-               r->low, r->high, r->queries);
+        printf("recall@%zu   %.4f  (95 %% interval %.4f to %.4f, %zu queries)\n", r->k,
+               r->recall, r->low, r->high, r->queries);
         printf("search      %.1f us a query, %.0f distances\n", r->search_us, r->distances);
         printf("exact       %.1f us a query\n", r->exact_us);
         return ANN_OK;

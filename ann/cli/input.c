@@ -39,6 +39,7 @@ ann_err input_view(const char *path, const struct io_matrix *m, ann_dtype store,
         return error_prefix(err, path);
     const size_t bytes = rows.type == IO_B1 ? (dim + 7) / 8 : dim;
     if (rows.type == IO_B1 ? (rows.dim + 7) / 8 != bytes : rows.dim != dim)
-        return ANN_FAIL(ANN_EDIM, "%s: rows of %zu numbers; the index has %u", path, rows.dim, dim);
+        return ANN_FAIL(ANN_EDIM, "%s: rows of %zu numbers; the index has %u", path, rows.dim,
+                        dim);
     return ANN_OK;
 }

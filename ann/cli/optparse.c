@@ -1,7 +1,7 @@
 /* optparse.c - the command line: one table of options for parsing, --help and completion.
  *
- * Place: ann/cli.  Invariant: an option is in the table or it does not exist; the man page's test
- * reads --help, which is printed from here. */
+ * Place: ann/cli.  Invariant: an option is in the table or it does not exist; the man page's
+ * test reads --help, which is printed from here. */
 #include <config.h>
 
 #include <errno.h>
@@ -55,7 +55,8 @@ static const struct option options[] = {
     {"filter-ids", 0, "FILE", TEXT, AT(filter_ids), 0, 0, 0, NULL, " search recall ",
      "only these ids may be found"},
     {"format", 0, "FORMAT", TEXT, AT(format), 0, 0, 0, "table jsonl tsv npy ivecs", " search ",
-     "of the results: table (default on a terminal), jsonl (default elsewhere), tsv, npy, ivecs"},
+     "of the results: table (default on a terminal), jsonl (default elsewhere), tsv, npy, "
+     "ivecs"},
     {"distances", 0, "FILE", TEXT, AT(distances), 0, 0, 0, NULL, " search ",
      "distances too, as rows of f32, where results are npy or ivecs"},
     {"fail-empty", 0, NULL, FLAG, AT(fail_empty), 0, 0, 0, NULL, " search remove ",
@@ -65,7 +66,8 @@ static const struct option options[] = {
     {"ids-out", 0, "FILE", TEXT, AT(ids_out), 0, 0, 0, NULL, " export ",
      "ids of the exported vectors, in the same order: npy, or text by any other name"},
     {"json", 0, NULL, FLAG, AT(json), 0, 0, 0, NULL, " info verify recall ",
-     "one JSON object on standard output (info and recall print it anyway where that is no terminal)"},
+     "one JSON object on standard output (info and recall print it anyway where that is no "
+     "terminal)"},
     {"from", 0, "FORMAT", TEXT, AT(from), 0, 0, 0, FORMATS, READERS,
      "format of what is read; else the name tells, or the first bytes"},
     {"to", 0, "FORMAT", TEXT, AT(to), 0, 0, 0, "npy fvecs ivecs bvecs raw hdf5",
@@ -143,7 +145,8 @@ static size_t distance(const char *a, const char *b)
 }
 
 /* Keeps the candidate nearest to word: at most 2 changes, or what word begins. */
-static void consider(const char *word, const char *candidate, const char **best, size_t *nearest)
+static void consider(const char *word, const char *candidate, const char **best,
+                     size_t *nearest)
 {
     const size_t n = strlen(word);
     size_t d = distance(word, candidate);
@@ -269,7 +272,8 @@ static int take_option(struct args *a, int argc, char **argv, int *i)
     char name[64];
     const char *value = is_long ? strchr(word, '=') : word[2] ? word + 2 : NULL;
     snprintf(name, sizeof name, "%.*s",
-             is_long ? value ? (int)(value - word - 2) : (int)strlen(word) - 2 : 1, word + 1 + is_long);
+             is_long ? value ? (int)(value - word - 2) : (int)strlen(word) - 2 : 1,
+             word + 1 + is_long);
     value = value && is_long ? value + 1 : value;
     const struct option *o = NULL;
     for (size_t n = 0; n < OPTIONS && !o; n++)
@@ -387,8 +391,9 @@ static int complete(int argc, char **argv)
                 c = &cli_commands[n];
     for (size_t i = 0; i < OPTIONS; i++) {
         const struct option *o = &options[i];
-        const bool named = (strncmp(before, "--", 2) == 0 && strcmp(before + 2, o->name) == 0) ||
-                           (o->letter && before[0] == '-' && before[1] == o->letter && !before[2]);
+        const bool named =
+            (strncmp(before, "--", 2) == 0 && strcmp(before + 2, o->name) == 0) ||
+            (o->letter && before[0] == '-' && before[1] == o->letter && !before[2]);
         if (named && o->kind != FLAG) {
             if (o->choices)
                 print_words(o->choices);

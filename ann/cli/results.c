@@ -1,7 +1,7 @@
 /* results.c - what a search found: a table for people, JSON Lines, TSV, npy or ivecs.
  *
- * Place: ann/cli.  Invariant: a file appears only when all results are in it; to standard output
- * they go as they come. */
+ * Place: ann/cli.  Invariant: a file appears only when all results are in it; to standard
+ * output they go as they come. */
 #include <config.h>
 
 #include <errno.h>
@@ -133,7 +133,8 @@ static ann_err put_rows(struct results *r, size_t n, const ann_id *ids, const fl
         fprintf(r->text, "%8s %6s %20s  %s\n", "query", "rank", "id", "distance");
     for (size_t i = 0; i < n; i++) {
         js_format_float(number, dists[i]);
-        fprintf(r->text, r->format == RESULTS_TSV ? "%llu\t%zu\t%llu\t%s\n" : "%8llu %6zu %20llu  %s\n",
+        fprintf(r->text,
+                r->format == RESULTS_TSV ? "%llu\t%zu\t%llu\t%s\n" : "%8llu %6zu %20llu  %s\n",
                 (unsigned long long)r->queries, i + 1, (unsigned long long)ids[i], number);
     }
     return ferror(r->text) ? ANN_FAIL(ANN_EIO, "the results cannot be written") : ANN_OK;
@@ -143,7 +144,8 @@ static ann_err put_matrices(struct results *r, size_t n, const ann_id *ids, cons
 {
     for (size_t i = 0; i < r->k; i++) {
         if (i < n && ids[i] > INT64_MAX)
-            return ANN_FAIL(ANN_EINVAL, "id %llu is too large for the integers of npy and ivecs",
+            return ANN_FAIL(ANN_EINVAL,
+                            "id %llu is too large for the integers of npy and ivecs",
                             (unsigned long long)ids[i]);
         r->row[i] = i < n ? (int64_t)ids[i] : -1;
         r->far[i] = i < n ? dists[i] : __builtin_inff();

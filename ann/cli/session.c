@@ -1,8 +1,8 @@
 /* session.c - signals, progress, the lock beside an index, and how the program ends.
  *
- * Place: ann/cli.  Ctrl-C sets a flag that the progress callback and ann/io look at: the work stops
- * at a sound place and what was on disk stays.  A second one ends at once.
- * Invariant: a lock file is removed only by the process that holds it. */
+ * Place: ann/cli.  Ctrl-C sets a flag that the progress callback and ann/io look at: the work
+ * stops at a sound place and what was on disk stays.  A second one ends at once. Invariant: a
+ * lock file is removed only by the process that holds it. */
 #include <config.h>
 
 #include <errno.h>
@@ -116,13 +116,15 @@ int session_end(ann_err err)
         return session_fail(err);
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "ann: standard output: %s\n", errno ? strerror(errno) : "cannot be written");
+        fprintf(stderr, "ann: standard output: %s\n",
+                errno ? strerror(errno) : "cannot be written");
         return CLI_ERROR;
     }
     return CLI_OK;
 }
 
-ann_err session_open(const struct args *a, const char *path, ann_open_mode mode, ann_index **out)
+ann_err session_open(const struct args *a, const char *path, ann_open_mode mode,
+                     ann_index **out)
 {
     ann_open_options o = ANN_OPEN_OPTIONS_INIT;
     o.mode = mode;

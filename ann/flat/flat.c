@@ -3,10 +3,10 @@
  * Place: a kind.  One query is a scan with the distance kernel.  A batch multiplies blocks of
  * queries with blocks of vectors (OpenBLAS) and selects while the tile is in cache.
  *
- * Invariant: both give the same answer, that of the kernel.  The product's rounding differs from
- * the kernel's, so a batch keeps a few more than k, recomputes those with the kernel, and accepts
- * the k best only if no vector outside can be among them even when the product is off by its error
- * bound; else that query is scanned. */
+ * Invariant: both give the same answer, that of the kernel.  The product's rounding differs
+ * from the kernel's, so a batch keeps a few more than k, recomputes those with the kernel, and
+ * accepts the k best only if no vector outside can be among them even when the product is off
+ * by its error bound; else that query is scanned. */
 #include <config.h>
 
 #include <float.h>
@@ -61,8 +61,8 @@ struct batch {
 /* ---- selection ---- */
 
 /* Pushes what is near enough of one row of products; row is overwritten with distances. */
-static void select_row(const struct batch *b, size_t query, float *row, size_t slot, size_t width,
-                       uint32_t *picked)
+static void select_row(const struct batch *b, size_t query, float *row, size_t slot,
+                       size_t width, uint32_t *picked)
 {
     const struct vectors *v = b->v;
     struct topk *t = &b->tops[query];
@@ -86,8 +86,8 @@ static void select_body(void *arg, size_t i, unsigned worker)
 {
     const struct batch *b = arg;
     (void)worker;
-    select_row(b, b->tile_first + i, (float *)(uintptr_t)b->tile + i * b->tile_width, b->tile_slot,
-               b->tile_width, b->tile_picked + i * VECTOR_BLOCK);
+    select_row(b, b->tile_first + i, (float *)(uintptr_t)b->tile + i * b->tile_width,
+               b->tile_slot, b->tile_width, b->tile_picked + i * VECTOR_BLOCK);
 }
 
 /* Vectors [slot, slot + width) as floats; *stride in floats. */
@@ -107,8 +107,8 @@ static const float *block_floats(const struct vectors *v, struct worker *w, size
 /* ---- from candidates to the answer ---- */
 
 /* How far a product of the matrix multiplication may be from the kernel's distance: infinitely,
- * where sums leave float's range on the way to a distance that does not.  What squares lose when
- * they are too small for a float is added to the norms. */
+ * where sums leave float's range on the way to a distance that does not.  What squares lose
+ * when they are too small for a float is added to the norms. */
 static double error_bound(const struct batch *b, size_t query)
 {
     const double lost = b->v->dim * (double)FLT_MIN;
@@ -123,7 +123,8 @@ static void answer(const struct batch *b, size_t query, struct worker *w)
 {
     const struct vectors *v = b->v;
     struct topk *t = &b->tops[query];
-    const bool all = t->size == kind_passing(v, b->q); /* else an overflowed product may have hidden one */
+    const bool all =
+        t->size == kind_passing(v, b->q); /* else an overflowed product may have hidden one */
     const float *q = b->queries + query * v->dim;
     const double edge = t->size ? (double)topk_limit(t) - error_bound(b, query) : 0;
     for (size_t i = 0; i < t->size; i++) {
@@ -161,8 +162,8 @@ static void run_block(void *arg, size_t block, unsigned worker)
         const size_t width = v->slots - slot < VECTOR_BLOCK ? v->slots - slot : VECTOR_BLOCK;
         size_t stride;
         const float *x = block_floats(v, w, slot, width, &stride);
-        blas_gemm_nt(b->queries + first * v->dim, rows, v->dim, x, width, stride, v->dim, w->tile,
-                     width);
+        blas_gemm_nt(b->queries + first * v->dim, rows, v->dim, x, width, stride, v->dim,
+                     w->tile, width);
         if (b->blas_parallel) {
             b->tile = w->tile;
             b->tile_first = first;
@@ -217,7 +218,8 @@ static ann_err batch_alloc(struct batch *b)
     const size_t tile = b->query_block * VECTOR_BLOCK;
     for (unsigned i = 0; ok && i < threads; i++) {
         struct worker *w = &b->workers[i];
-        const bool works = i == 0 || !b->blas_parallel; /* else it only selects and takes norms */
+        const bool works =
+            i == 0 || !b->blas_parallel; /* else it only selects and takes norms */
         w->block = mem_alloc(VECTOR_BLOCK * (size_t)v->dim * sizeof *w->block);
         ok = w->block != NULL;
         if (works && ok) {
@@ -226,7 +228,8 @@ static ann_err batch_alloc(struct batch *b)
             ok = w->tile && w->picked && !scratch_reserve(&w->scratch, v, 0, 0, SCAN_BATCH);
         }
     }
-    return ok ? ANN_OK : ANN_FAIL(ANN_ENOMEM, "out of memory for a batch of %zu queries", b->nq);
+    return ok ? ANN_OK
+              : ANN_FAIL(ANN_ENOMEM, "out of memory for a batch of %zu queries", b->nq);
 }
 
 static ann_err flat_search_batch(const void *state, const struct kind_query *q,
@@ -277,7 +280,8 @@ static ann_err flat_search(const void *state, const struct kind_query *q, struct
     return ANN_OK;
 }
 
-static void flat_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch)
+static void flat_needs(const void *state, const struct kind_query *q, size_t *keys,
+                       size_t *batch)
 {
     (void)state;
     (void)q;
@@ -309,7 +313,8 @@ static ann_err flat_reserve(void *state, uint32_t slots, const struct kind_job *
     return ANN_OK;
 }
 
-static ann_err flat_add(void *state, const uint32_t *slots, size_t n, const struct kind_job *job)
+static ann_err flat_add(void *state, const uint32_t *slots, size_t n,
+                        const struct kind_job *job)
 {
     (void)state;
     (void)slots;
@@ -334,7 +339,8 @@ static ann_err flat_sweep(void *state, bool now, const struct kind_job *job)
     return ANN_OK;
 }
 
-static void flat_renumber(void *state, const uint32_t *new_slot, uint32_t old_slots, uint32_t kept)
+static void flat_renumber(void *state, const uint32_t *new_slot, uint32_t old_slots,
+                          uint32_t kept)
 {
     (void)state;
     (void)new_slot;

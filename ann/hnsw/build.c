@@ -1,13 +1,14 @@
 /* build.c - adding nodes, in batches against a frozen graph.
  *
- * Idea: ParlayANN (Manohar et al., PPoPP 2024).  All nodes of a batch search the graph as it was
- * before the batch and at those before them in the batch, in parallel; then the links back to them are grouped by
- * the row they go to and each row is worked out by one thread.  Nothing depends on which thread
- * does what, so the same input gives the same graph for any number of threads.
+ * Idea: ParlayANN (Manohar et al., PPoPP 2024).  All nodes of a batch search the graph as it
+ * was before the batch, in parallel, and look at those before them in the batch; then the links
+ * back to them are grouped by the row they go to and each row is worked out by one thread.
+ * Nothing depends on which thread does what, so the same input gives the same graph for any
+ * number of threads.
  *
  * Locks: the adder is the only writer and reads without the gate.  A new node's own rows are
- * written before anything leads to them; rows that searches can reach are worked out aside and put
- * in place under the gate, some thousand at a time. */
+ * written before anything leads to them; rows that searches can reach are worked out aside and
+ * put in place under the gate, some thousand at a time. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -52,14 +53,15 @@ struct build {
 
 /* ---- a node finds its neighbours ---- */
 
-/* At most this many links back a level: the neighbours nearest in the sense of the heuristic. */
+/* At most this many links back a level: the neighbours nearest in the sense of the heuristic.
+ */
 static size_t back_width(const struct hnsw *h)
 {
     return h->m;
 }
 
-/* Enters the nodes of the batch before node `self` that are on this level into the beam: what it
- * would have found had they been added one by one. */
+/* Enters the nodes of the batch before node `self` that are on this level into the beam: what
+ * it would have found had they been added one by one. */
 static void look_at_batch(const struct build *b, const void *query, size_t self, uint32_t level,
                           struct beam *beam, struct hnsw_worker *w)
 {
@@ -79,7 +81,8 @@ static void look_at_batch(const struct build *b, const void *query, size_t self,
 
 /* Chooses from the beam, writes the node's row, and its links back at `back`; how many. */
 static size_t link_forward(const struct build *b, uint32_t slot, uint32_t level,
-                           const struct beam *beam, struct link_back *back, struct hnsw_worker *w)
+                           const struct beam *beam, struct link_back *back,
+                           struct hnsw_worker *w)
 {
     struct hnsw *h = b->h;
     const size_t width = level ? h->m : h->m0;

@@ -1,7 +1,7 @@
 /* check.c - is the graph sound: what ann_check finds out about it.
  *
- * Each rule of hnsw.h's invariants is looked at on its own, with the slot and level in the message.
- * A loaded file goes through the first level before anything follows a link. */
+ * Each rule of hnsw.h's invariants is looked at on its own, with the slot and level in the
+ * message. A loaded file goes through the first level before anything follows a link. */
 #include <config.h>
 
 #include <string.h>
@@ -9,7 +9,8 @@
 #include "ann/base/error.h"
 #include "ann/hnsw/hnsw.h"
 
-/* Links of one row: inside the graph, on the level, not to itself, each once, none after a gap. */
+/* Links of one row: inside the graph, on the level, not to itself, each once, none after a gap.
+ */
 static ann_err check_row(const struct hnsw *h, uint32_t slot, uint32_t level, uint64_t *seen)
 {
     uint32_t width;
@@ -20,19 +21,20 @@ static ann_err check_row(const struct hnsw *h, uint32_t slot, uint32_t level, ui
     for (; i < n && !err; i++) {
         const uint32_t to = row[i];
         if (to >= h->slots)
-            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to %u of %u on level %u", slot, to,
-                           h->slots, level);
+            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to %u of %u on level %u", slot,
+                           to, h->slots, level);
         else if (to == slot)
-            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to itself on level %u", slot, level);
+            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to itself on level %u", slot,
+                           level);
         else if (*hnsw_state(h, to) == HNSW_ABSENT)
-            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to empty slot %u on level %u", slot,
-                           to, level);
+            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to empty slot %u on level %u",
+                           slot, to, level);
         else if (hnsw_level(h, to) < level)
             err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to %u, which is not on level %u",
                            slot, to, level);
         else if (seen[to >> 6] >> (to & 63) & 1)
-            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to %u twice on level %u", slot, to,
-                           level);
+            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u links to %u twice on level %u", slot,
+                           to, level);
         else
             seen[to >> 6] |= UINT64_C(1) << (to & 63);
     }
@@ -41,8 +43,8 @@ static ann_err check_row(const struct hnsw *h, uint32_t slot, uint32_t level, ui
             seen[row[j] >> 6] = 0;
     for (i = n; i < width && !err; i++)
         if (row[i] != HNSW_NONE)
-            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u has a link behind a gap on level %u", slot,
-                           level);
+            err = ANN_FAIL(ANN_EDAMAGED, "graph: node %u has a link behind a gap on level %u",
+                           slot, level);
     return err;
 }
 
@@ -62,15 +64,17 @@ static ann_err check_states(const struct hnsw *h)
             return ANN_FAIL(ANN_EDAMAGED, "graph: node %u has level %u", s, hnsw_level(h, s));
     }
     if (linked != h->linked || removed != h->removed)
-        return ANN_FAIL(ANN_EDAMAGED, "graph: %u nodes are linked, %u expected", linked, h->linked);
+        return ANN_FAIL(ANN_EDAMAGED, "graph: %u nodes are linked, %u expected", linked,
+                        h->linked);
     return ANN_OK;
 }
 
 static ann_err check_entry(const struct hnsw *h)
 {
     if (h->entry == HNSW_NONE)
-        return h->linked == 0 ? ANN_OK
-                              : ANN_FAIL(ANN_EDAMAGED, "graph: %u nodes but no entry", h->linked);
+        return h->linked == 0
+                   ? ANN_OK
+                   : ANN_FAIL(ANN_EDAMAGED, "graph: %u nodes but no entry", h->linked);
     if (h->entry >= h->slots || *hnsw_state(h, h->entry) == HNSW_ABSENT)
         return ANN_FAIL(ANN_EDAMAGED, "graph: entry %u is not a node", h->entry);
     if (hnsw_level(h, h->entry) != h->max_level)
@@ -84,8 +88,9 @@ static ann_err check_upper(const struct hnsw *h)
     uint64_t rows = 0;
     for (uint32_t s = 0; s < h->slots; s++) {
         if (((const uint32_t *)h->upper_at.data)[s] != rows)
-            return ANN_FAIL(ANN_EDAMAGED, "graph: node %u has its upper rows at %u, not %llu", s,
-                            ((const uint32_t *)h->upper_at.data)[s], (unsigned long long)rows);
+            return ANN_FAIL(ANN_EDAMAGED, "graph: node %u has its upper rows at %u, not %llu",
+                            s, ((const uint32_t *)h->upper_at.data)[s],
+                            (unsigned long long)rows);
         rows += hnsw_level(h, s);
     }
     if (rows != h->upper_rows)
@@ -111,12 +116,14 @@ ann_err hnsw_check(const void *state, ann_check_level level)
         for (uint32_t l = 0; l <= hnsw_level(h, s) && !err; l++)
             err = check_row(h, s, l, seen);
     mem_free(seen);
-    if (err || level < ANN_CHECK_REACHABLE || h->changes > 0) /* few adds may wait for the walk */
+    if (err || level < ANN_CHECK_REACHABLE ||
+        h->changes > 0) /* few adds may wait for the walk */
         return err;
     uint32_t count = 0, first = 0;
     err = hnsw_unreached(h, &count, &first);
     if (!err && count > 0)
-        err = ANN_FAIL(ANN_EDAMAGED, "graph: %u nodes are not reached from the entry, the first %u",
-                       count, first);
+        err = ANN_FAIL(ANN_EDAMAGED,
+                       "graph: %u nodes are not reached from the entry, the first %u", count,
+                       first);
     return err;
 }

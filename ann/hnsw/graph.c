@@ -46,7 +46,8 @@ void hnsw_destroy(void *state)
     mem_free(h);
 }
 
-/* Level l or more with probability m^-l, decided by whole numbers so that every machine agrees. */
+/* Level l or more with probability m^-l, decided by whole numbers so that every machine agrees.
+ */
 static uint8_t draw_level(const struct hnsw *h, uint64_t i)
 {
     uint64_t u = rng_at(h->seed, i), bound = UINT64_MAX;

@@ -7,9 +7,9 @@
  * search.c queries   remove.c removal, repair, renumbering   reach.c every node reachable
  * check.c soundness   hnsw_file.c sections and the kind table
  *
- * Invariants: a row's links are distinct, not its own slot, slots of nodes in the graph whose level
- * is at least the row's; they stand at the front, HNSW_NONE behind them.  entry is in the graph
- * and has max_level, unless the graph is empty. */
+ * Invariants: a row's links are distinct, not its own slot, slots of nodes in the graph whose
+ * level is at least the row's; they stand at the front, HNSW_NONE behind them.  entry is in the
+ * graph and has max_level, unless the graph is empty. */
 #ifndef KITH_HNSW_HNSW_H
 #define KITH_HNSW_HNSW_H
 
@@ -39,7 +39,7 @@ struct hnsw {
     struct buf level;    /* u8 [slots] */
     struct buf state;    /* u8 [slots]: enum hnsw_state */
     struct buf upper_at; /* u32 [slots]: row in upper of level 1 */
-    struct buf upper;    /* u32 [upper_rows, m]: levels 1, 2, ... of a node, one after the other */
+    struct buf upper; /* u32 [upper_rows, m]: levels 1, 2, ... of a node, one after the other */
     uint32_t upper_rows;
 
     /* Known while the graph grows, derived again when needed: not in the file. */
@@ -127,8 +127,8 @@ void hnsw_forget(struct hnsw *h); /* drops what is known only while growing */
 /* select.c */
 /* Sorts by distance, ties in an order that differs from `of` to `of`. */
 void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of);
-/* Algorithm 4 on e [n], sorted by distance to one node: marks those kept, moves them and then the
- * nearest others to the front; returns how many stand there, at most width. */
+/* Algorithm 4 on e [n], sorted by distance to one node: marks those kept, moves them and then
+ * the nearest others to the front; returns how many stand there, at most width. */
 size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
                    void *room);
 /* Offers a new edge to a row e [*n] of at most width places, marks kept up to date.  A full row

@@ -9,7 +9,14 @@
 #include "ann/hnsw/hnsw.h"
 
 /* Numbers in the header's params. */
-enum { PARAM_M, PARAM_EF_CONSTRUCTION, PARAM_ENTRY, PARAM_MAX_LEVEL, PARAM_UPPER_ROWS, PARAM_DRAWN };
+enum {
+    PARAM_M,
+    PARAM_EF_CONSTRUCTION,
+    PARAM_ENTRY,
+    PARAM_MAX_LEVEL,
+    PARAM_UPPER_ROWS,
+    PARAM_DRAWN
+};
 
 static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile_part *parts)
 {
@@ -24,7 +31,8 @@ static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile
     parts[1] = (struct kfile_part){"levels", h->level.data, h->slots, 1};
     parts[2] = (struct kfile_part){"states", h->state.data, h->slots, 1};
     parts[3] = (struct kfile_part){"upper_at", h->upper_at.data, h->slots, sizeof(uint32_t)};
-    parts[4] = (struct kfile_part){"upper", h->upper.data, h->upper_rows, h->m * sizeof(uint32_t)};
+    parts[4] =
+        (struct kfile_part){"upper", h->upper.data, h->upper_rows, h->m * sizeof(uint32_t)};
     return 5;
 }
 
@@ -47,7 +55,8 @@ static ann_err read_params(const struct kfile_meta *meta, struct hnsw *h)
                         (unsigned long long)p[PARAM_MAX_LEVEL]);
     if (p[PARAM_UPPER_ROWS] > meta->slots * HNSW_LEVEL_MAX || p[PARAM_UPPER_ROWS] > UINT32_MAX)
         return ANN_FAIL(ANN_EDAMAGED, "header: %llu upper rows for %llu slots",
-                        (unsigned long long)p[PARAM_UPPER_ROWS], (unsigned long long)meta->slots);
+                        (unsigned long long)p[PARAM_UPPER_ROWS],
+                        (unsigned long long)meta->slots);
     h->m = (uint32_t)p[PARAM_M];
     h->m0 = 2 * h->m;
     h->ef_construction = (uint32_t)p[PARAM_EF_CONSTRUCTION];
@@ -132,8 +141,9 @@ static void hnsw_info(const void *state, ann_info *info)
     info->graph_bytes = h->links.bytes + h->level.bytes + h->state.bytes + h->upper_at.bytes +
                         h->upper.bytes;
     info->memory_bytes += buf_held(&h->links) + buf_held(&h->level) + buf_held(&h->state) +
-                          buf_held(&h->upper_at) + buf_held(&h->upper) + buf_held(&h->edge_dist) +
-                          buf_held(&h->edge_kept) + buf_held(&h->known) + buf_held(&h->in_degree);
+                          buf_held(&h->upper_at) + buf_held(&h->upper) +
+                          buf_held(&h->edge_dist) + buf_held(&h->edge_kept) +
+                          buf_held(&h->known) + buf_held(&h->in_degree);
 }
 
 /* Expected upper rows of n nodes: n * (1/m + 1/m^2 + ...). */

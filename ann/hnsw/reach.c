@@ -1,9 +1,9 @@
 /* reach.c - every node can be reached from the entry.
  *
- * Rows drop links, so a node, or a group of copies of one vector, can lose every link that leads
- * to it from outside.  Two nets: in-links are counted while the graph grows, and a node without
- * any takes the place of a filler in a neighbour's row; after larger changes a walk over all links
- * finds what is cut off and links it from the nearest node that is not. */
+ * Rows drop links, so a node, or a group of copies of one vector, can lose every link that
+ * leads to it from outside.  Two nets: in-links are counted while the graph grows, and a node
+ * without any takes the place of a filler in a neighbour's row; after larger changes a walk
+ * over all links finds what is cut off and links it from the nearest node that is not. */
 #include <config.h>
 
 #include <string.h>
@@ -12,8 +12,8 @@
 #include "ann/hnsw/hnsw.h"
 
 /* Puts slot into p's row in place of the farthest filler with other in-links (or, if `kept`, of
- * any such edge); false if there is none.  parent [slots] (or NULL): an edge from a node's parent
- * stays. */
+ * any such edge); false if there is none.  parent [slots] (or NULL): an edge from a node's
+ * parent stays. */
 static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept,
                        const uint32_t *parent, struct hnsw_worker *w)
 {
@@ -129,8 +129,9 @@ ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first)
 }
 
 /* Links an unreached node from the nearest reached one that has a place to spare; returns that
- * one.  Edges of the walk's tree stay, so that what is reached remains so, and there are places: a
- * tree has fewer edges than the graph, and its leaves, last in the queue, have none. */
+ * one.  Edges of the walk's tree stay, so that what is reached remains so, and there are
+ * places: a tree has fewer edges than the graph, and its leaves, last in the queue, have none.
+ */
 static uint32_t link_unreached(struct hnsw *h, uint32_t slot, const struct walk *k,
                                struct hnsw_worker *w)
 {

@@ -1,10 +1,10 @@
 /* remove.c - removing nodes and repairing their neighbours.
  *
- * Source of the repair: FreshDiskANN (Singh et al., 2021), Algorithm 4: a row that leads to removed
- * nodes gets those nodes' neighbours as candidates in their stead and is selected anew.
+ * Source of the repair: FreshDiskANN (Singh et al., 2021), Algorithm 4: a row that leads to
+ * removed nodes gets those nodes' neighbours as candidates in their stead and is selected anew.
  * A removed node stays in the graph as a way through until a sweep; a sweep looks at every row
- * once, so it waits until 1/64 of the nodes are gone.  After it nothing leads to their slots, and
- * they may be used again. */
+ * once, so it waits until 1/64 of the nodes are gone.  After it nothing leads to their slots,
+ * and they may be used again. */
 #include <config.h>
 
 #include <string.h>

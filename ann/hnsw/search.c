@@ -4,8 +4,8 @@
  * first their ids, dropping what was visited, then the distances of the rest in one kernel call
  * that prefetches ahead: nine tenths of a hop are waiting for memory.
  *
- * Filters and removed nodes: the walk is the same, they only are no results.  If a share s of the
- * nodes may be results, the beam is 1/s as wide; when that costs more than looking at every
+ * Filters and removed nodes: the walk is the same, they only are no results.  If a share s of
+ * the nodes may be results, the beam is 1/s as wide; when that costs more than looking at every
  * allowed vector, or finds too few, all allowed vectors are looked at. */
 #include <config.h>
 
@@ -130,8 +130,8 @@ static void scan(const struct hnsw *h, const struct kind_query *q, struct scratc
     *found = t.size;
 }
 
-static void walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s, size_t width,
-                 struct beam *b)
+static void walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                 size_t width, struct beam *b)
 {
     const search_key start = hnsw_descend(h, q->query, 0, s, q->stats);
     beam_reset(b, s->keys.data, width);

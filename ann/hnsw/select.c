@@ -1,13 +1,14 @@
 /* select.c - which candidates become neighbours.
  *
  * Algorithm 4 of the paper, alpha = 1: from near to far, a candidate is kept if it is nearer to
- * the node than to every neighbour kept so far.  Departures: places left over are filled with the
- * nearest of the others (a full row costs a hop no more line fills and finds more); a row that
- * gets one more edge is not selected anew but remembers which of its edges were kept, which takes
- * one distance a place in place of one a pair; equal distances are ordered by a hash that differs
- * from node to node, so that many copies of one vector link to different ones of each other; of
- * neighbours that are all equally far from the node and from one another, as its copies are, at
- * most half a row is kept, so that copies leave room for a way out from among them. */
+ * the node than to every neighbour kept so far.  Departures: places left over are filled with
+ * the nearest of the others (a full row costs a hop no more line fills and finds more); a row
+ * that gets one more edge is not selected anew but remembers which of its edges were kept,
+ * which takes one distance a place in place of one a pair; equal distances are ordered by a
+ * hash that differs from node to node, so that many copies of one vector link to different ones
+ * of each other; of neighbours that are all equally far from the node and from one another, as
+ * its copies are, at most half a row is kept, so that copies leave room for a way out from
+ * among them. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -44,8 +45,8 @@ void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of)
     }
 }
 
-/* A candidate at `dist` from the node against the edges kept so far, itself at `between` from one
- * that is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
+/* A candidate at `dist` from the node against the edges kept so far, itself at `between` from
+ * one that is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
 static inline bool shuts_out(float between, float kept_dist, float dist, size_t width,
                              size_t *twins)
 {
@@ -53,7 +54,8 @@ static inline bool shuts_out(float between, float kept_dist, float dist, size_t 
     return between < dist || *twins > width / 2;
 }
 
-size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width, void *room)
+size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
+                   void *room)
 {
     const struct vectors *v = h->vec;
     void *const own_room = (char *)room + v->query_bytes;
@@ -72,8 +74,8 @@ size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t w
         e[i].kept = 0;
     if (n <= width)
         return n;
-    /* The kept move to the front and the nearest others behind them: what is between is order of
-     * distance among each, as before. */
+    /* The kept move to the front and the nearest others behind them: what is between is order
+     * of distance among each, as before. */
     size_t fillers = width - kept, to = 0;
     for (size_t i = 0; i < n && to < width; i++)
         if (e[i].kept || fillers > 0) {
@@ -93,7 +95,8 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
         if (fresh->kept == kept)
             worst = n;
         for (size_t i = 0; i < n; i++)
-            if (e[i].kept == kept && e[i].dist >= far && (!in_degree || in_degree[e[i].slot] > 1)) {
+            if (e[i].kept == kept && e[i].dist >= far &&
+                (!in_degree || in_degree[e[i].slot] > 1)) {
                 worst = i;
                 far = e[i].dist;
             }
@@ -105,8 +108,8 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
 
 /* Distances from a query to the kept edges that are nearer than `dist`, or to the others: at
  * w->dists, and which they are at w->places; how many. */
-static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, size_t n, float dist,
-                             bool nearer, const void *q, struct hnsw_worker *w)
+static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, size_t n,
+                             float dist, bool nearer, const void *q, struct hnsw_worker *w)
 {
     const struct vectors *v = h->vec;
     size_t count = 0;
@@ -119,8 +122,8 @@ static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, si
     return count;
 }
 
-/* Only kept edges have a say: whether a nearer one makes the fresh edge a filler, and which farther
- * ones the fresh edge makes fillers. */
+/* Only kept edges have a say: whether a nearer one makes the fresh edge a filler, and which
+ * farther ones the fresh edge makes fillers. */
 void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t width,
                 struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w)
 {

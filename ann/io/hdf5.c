@@ -17,8 +17,8 @@
 #include "ann/io/hdf5.h"
 #include "ann/io/source.h"
 
-/* No compression of HDF5's own gives more than deflate's 1032 bytes for one: larger datasets are
- * promised by a damaged header, not stored. */
+/* No compression of HDF5's own gives more than deflate's 1032 bytes for one: larger datasets
+ * are promised by a damaged header, not stored. */
 #define RATIO_MAX 1100
 
 /* ---- errors and names ---- */
@@ -150,8 +150,8 @@ static ann_err fetch(struct io_reader *r, size_t max, struct io_matrix *block)
     return err;
 }
 
-/* A dataset may name other files that hold its bytes, by three ways, and so show what the one who
- * made it cannot read himself.  Vectors lie in the file that was named. */
+/* A dataset may name other files that hold its bytes, by three ways, and so show what the one
+ * who made it cannot read himself.  Vectors lie in the file that was named. */
 static bool in_this_file(const struct source *s)
 {
     char ours[4096], its[4096];
@@ -177,11 +177,11 @@ static ann_err inspect(struct io_reader *r, struct source *s)
     H5Sclose(space);
     H5Tclose(stored);
     if (rank < 1 || rank > 2)
-        return ANN_FAIL(ANN_EINVAL, "%s:%s: %d dimensions; vectors are an array of two", s->path,
-                        s->dataset, rank);
+        return ANN_FAIL(ANN_EINVAL, "%s:%s: %d dimensions; vectors are an array of two",
+                        s->path, s->dataset, rank);
     if (type == IO_ANY)
-        return ANN_FAIL(ANN_EINVAL, "%s:%s: its elements are not numbers of 1 to 8 bytes", s->path,
-                        s->dataset);
+        return ANN_FAIL(ANN_EINVAL, "%s:%s: its elements are not numbers of 1 to 8 bytes",
+                        s->path, s->dataset);
     size_t total;
     struct stat st;
     if (dims[1] < 1 || dims[1] > IO_DIM_MAX || !io_row_bytes(type, dims[1], &r->row_bytes) ||

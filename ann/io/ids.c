@@ -43,7 +43,8 @@ static bool blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-static ann_err from_text(const char *path, const char *text, size_t bytes, ann_id **ids, size_t *n)
+static ann_err from_text(const char *path, const char *text, size_t bytes, ann_id **ids,
+                         size_t *n)
 {
     size_t room = 0, line = 1;
     for (size_t at = 0; at < bytes; line++) {
@@ -69,11 +70,12 @@ static ann_err from_text(const char *path, const char *text, size_t bytes, ann_i
 static ann_err from_matrix(const char *path, const struct io_matrix *m, ann_id **ids, size_t *n)
 {
     if (m->rank == 2 && m->dim != 1 && m->n != 1)
-        return ANN_FAIL(ANN_EINVAL, "%s: %zu rows of %zu numbers; ids are one row or one column",
+        return ANN_FAIL(ANN_EINVAL,
+                        "%s: %zu rows of %zu numbers; ids are one row or one column",
                         io_name(path), m->n, m->dim);
     if (m->type == IO_F32 || m->type == IO_F16)
-        return ANN_FAIL(ANN_EINVAL, "%s: elements of type %s; ids are whole numbers", io_name(path),
-                        io_type_name(m->type));
+        return ANN_FAIL(ANN_EINVAL, "%s: elements of type %s; ids are whole numbers",
+                        io_name(path), io_type_name(m->type));
     const size_t count = m->n * m->dim;
     ann_id *all = mem_alloc(count * sizeof *all);
     if (!all)

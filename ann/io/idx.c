@@ -43,7 +43,8 @@ static ann_err header(gzFile f, const char *path, struct io_matrix *m, size_t *a
     case 0x0c: m->type = IO_I32; break;
     case 0x0d: m->type = IO_F32; break;
     default:
-        return ANN_FAIL(ANN_EINVAL, "%s: byte 2: elements of type 0x%02x are not read", path, b[2]);
+        return ANN_FAIL(ANN_EINVAL, "%s: byte 2: elements of type 0x%02x are not read", path,
+                        b[2]);
     }
     const unsigned dims = b[3];
     if (dims < 1 || dims > 8)
@@ -57,8 +58,9 @@ static ann_err header(gzFile f, const char *path, struct io_matrix *m, size_t *a
         if (d == 0)
             m->n = size;
         else if (!size_mul(m->dim, size, &m->dim) || m->dim < 1 || m->dim > IO_DIM_MAX)
-            return ANN_FAIL(ANN_EINVAL, "%s: dimension %u is %zu: rows of 0 or too many numbers",
-                            path, d, size);
+            return ANN_FAIL(ANN_EINVAL,
+                            "%s: dimension %u is %zu: rows of 0 or too many numbers", path, d,
+                            size);
     }
     *at = 4 + 4 * (size_t)dims;
     return ANN_OK;

@@ -1,11 +1,12 @@
-/* io.h - data files for the programs: matrices of vectors, lists of ids; read, streamed, written.
+/* io.h - data files for the programs: matrices of vectors, lists of ids; read, streamed,
+ * written.
  *
  * Place: ann/io, above base; linked into the programs, never into libkith-ann.
  * Formats: npy (versions 1 to 3, C order, little endian), fvecs, ivecs, bvecs, raw, idx (MNIST,
  * gzipped or not) and, where hdf5_enable() was called, HDF5 as "file.hdf5:dataset".
- * Invariant: every byte of a file is untrusted.  Counts are checked against the size of the file
- * before anything is allocated; errors name the file, the offset and the value.
- * Errors are reported through ann/base/error.h: a program reads them in error_message(). */
+ * Invariant: every byte of a file is untrusted.  Counts are checked against the size of the
+ * file before anything is allocated; errors name the file, the offset and the value. Errors are
+ * reported through ann/base/error.h: a program reads them in error_message(). */
 #ifndef KITH_IO_H
 #define KITH_IO_H
 
@@ -105,16 +106,17 @@ struct io_shape {
 
 ann_err io_open(const char *path, const struct io_options *o, struct io_reader **out);
 struct io_shape io_shape(const struct io_reader *r);
-/* The next rows, at most max of them; block->n is 0 at the end.  Borrowed until the next call. */
+/* The next rows, at most max of them; block->n is 0 at the end.  Borrowed until the next call.
+ */
 ann_err io_read(struct io_reader *r, size_t max, struct io_matrix *block);
 void io_close(struct io_reader *r);
 
-/* IDX as MNIST ships it, plain or gzipped: [n, product of the other dimensions] of u8, i8, i32 or
- * f32; one dimension gives a plain list.  Release with io_free. */
+/* IDX as MNIST ships it, plain or gzipped: [n, product of the other dimensions] of u8, i8, i32
+ * or f32; one dimension gives a plain list.  Release with io_free. */
 ann_err io_read_idx(const char *path, struct io_matrix *out);
 
-/* Ids: decimal numbers, one a line (blank lines and # comments skipped), or an npy or ivecs file of
- * integers.  "-" is standard input.  *ids is released with mem_free. */
+/* Ids: decimal numbers, one a line (blank lines and # comments skipped), or an npy or ivecs
+ * file of integers.  "-" is standard input.  *ids is released with mem_free. */
 ann_err io_load_ids(const char *path, ann_id **ids, size_t *n);
 
 /* Writes rows to a temporary file beside path; io_finish fsyncs it and renames it into place,
@@ -135,12 +137,13 @@ ann_err io_write(struct io_writer *w, const struct io_matrix *rows);
 ann_err io_finish(struct io_writer *w); /* frees w in any case */
 void io_abandon(struct io_writer *w);   /* NULL is allowed */
 
-/* count elements of type from as type to.  False: *bad is the index of a value that does not fit
- * (out of range, or not whole where to is an integer type). */
+/* count elements of type from as type to.  False: *bad is the index of a value that does not
+ * fit (out of range, or not whole where to is an integer type). */
 bool io_convert(enum io_type to, void *dst, enum io_type from, const void *src, size_t count,
                 size_t *bad);
 
-/* A text or other file as a whole, NUL-terminated, at most cap bytes.  Release with mem_free. */
+/* A text or other file as a whole, NUL-terminated, at most cap bytes.  Release with mem_free.
+ */
 ann_err io_slurp(const char *path, size_t cap, char **data, size_t *bytes);
 
 /* A file that gets its name only when it is whole; for texts, which have no io_writer. */

@@ -1,7 +1,7 @@
 /* iotype.c - element types and file formats: names, sizes, conversion of numbers.
  *
- * Place: ann/io.  Invariant: a conversion never changes a number silently, but for rounding to a
- * shorter float; what does not fit is reported. */
+ * Place: ann/io.  Invariant: a conversion never changes a number silently, but for rounding to
+ * a shorter float; what does not fit is reported. */
 #include <config.h>
 
 #include <math.h>
@@ -184,8 +184,8 @@ static struct number from_real(double v)
     return x;
 }
 
-#define LOAD(type)                                                                              \
-    type v;                                                                                     \
+#define LOAD(type)                                                                             \
+    type v;                                                                                    \
     memcpy(&v, (const char *)src + i * sizeof v, sizeof v)
 
 static struct number load(enum io_type from, const void *src, size_t i)
@@ -234,10 +234,10 @@ static struct number load(enum io_type from, const void *src, size_t i)
     }
 }
 
-#define STORE(type, value)                                                                      \
-    do {                                                                                        \
-        const type v = (type)(value);                                                           \
-        memcpy((char *)dst + i * sizeof v, &v, sizeof v);                                       \
+#define STORE(type, value)                                                                     \
+    do {                                                                                       \
+        const type v = (type)(value);                                                          \
+        memcpy((char *)dst + i * sizeof v, &v, sizeof v);                                      \
     } while (0)
 
 /* Largest magnitudes of the integer types, below and above zero. */
@@ -291,7 +291,8 @@ bool io_convert(enum io_type to, void *dst, enum io_type from, const void *src, 
 {
     if (to == from) {
         if (count > 0)
-            memcpy(dst, src, to == IO_B1 ? count / 8 + (count % 8 != 0) : count * io_type_bytes(to));
+            memcpy(dst, src,
+                   to == IO_B1 ? count / 8 + (count % 8 != 0) : count * io_type_bytes(to));
         return true;
     }
     for (size_t i = 0; i < count; i++)

@@ -24,13 +24,14 @@ ann_err js_parse(const char *name, const char *text, size_t bytes, size_t max_by
 {
     const size_t most = max_bytes ? max_bytes : JS_BYTES_MAX;
     if (bytes > most)
-        return ANN_FAIL(ANN_ELIMIT, "%s: %zu bytes of JSON, at most %zu are read", name, bytes, most);
+        return ANN_FAIL(ANN_ELIMIT, "%s: %zu bytes of JSON, at most %zu are read", name, bytes,
+                        most);
     json_error_t e;
     json_t *v = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!v) {
         const bool memory = json_error_code(&e) == json_error_out_of_memory;
-        return ANN_FAIL(memory ? ANN_ENOMEM : ANN_EINVAL, "%s: line %d, column %d: %s", name, e.line,
-                        e.column, e.text);
+        return ANN_FAIL(memory ? ANN_ENOMEM : ANN_EINVAL, "%s: line %d, column %d: %s", name,
+                        e.line, e.column, e.text);
     }
     *out = out_of(v);
     return ANN_OK;

@@ -1,8 +1,8 @@
 /* json.h - JSON for the programs: parsing with limits, writing one object a line.
  *
  * Place: ann/io; json.c is the sole owner of jansson, jsonw.c needs no library.
- * Invariant: no locale changes what is read or written; a value read is borrowed from the document
- * and lives as long as it. */
+ * Invariant: no locale changes what is read or written; a value read is borrowed from the
+ * document and lives as long as it. */
 #ifndef KITH_IO_JSON_H
 #define KITH_IO_JSON_H
 
@@ -21,8 +21,8 @@ struct js; /* a value; the document is the outermost */
 
 enum js_kind { JS_NULL, JS_BOOL, JS_NUMBER, JS_STRING, JS_ARRAY, JS_OBJECT };
 
-/* name: what to call the text in an error.  ANN_EINVAL names line and column.  max_bytes 0 means
- * JS_BYTES_MAX.  Duplicate keys, NUL in a string and more than 2048 levels are errors. */
+/* name: what to call the text in an error.  ANN_EINVAL names line and column.  max_bytes 0
+ * means JS_BYTES_MAX.  Duplicate keys, NUL in a string and more than 2048 levels are errors. */
 ann_err js_parse(const char *name, const char *text, size_t bytes, size_t max_bytes,
                  struct js **out);
 ann_err js_load(const char *path, size_t max_bytes, struct js **out);
@@ -56,7 +56,8 @@ void js_put_string(struct js_out *o, const char *key, const char *value); /* NUL
 void js_put_u64(struct js_out *o, const char *key, uint64_t value);
 void js_put_i64(struct js_out *o, const char *key, int64_t value);
 void js_put_double(struct js_out *o, const char *key, double value); /* not finite: null */
-void js_put_float(struct js_out *o, const char *key, float value);   /* shortest that reads back */
+void js_put_float(struct js_out *o, const char *key,
+                  float value); /* shortest that reads back */
 void js_put_bool(struct js_out *o, const char *key, bool value);
 void js_put_null(struct js_out *o, const char *key);
 
@@ -64,8 +65,8 @@ void js_put_null(struct js_out *o, const char *key);
 ann_err js_line(struct js_out *o, FILE *f);
 void js_out_free(struct js_out *o);
 
-/* The shortest decimal that reads back as the same number, with '.' in every locale; buf has room
- * for JS_NUMBER_MAX bytes.  "nan", "inf", "-inf" for those.  Returns the length. */
+/* The shortest decimal that reads back as the same number, with '.' in every locale; buf has
+ * room for JS_NUMBER_MAX bytes.  "nan", "inf", "-inf" for those.  Returns the length. */
 #define JS_NUMBER_MAX 40
 size_t js_format_float(char *buf, float value);
 size_t js_format_double(char *buf, double value);

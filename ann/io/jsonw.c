@@ -1,7 +1,8 @@
 /* jsonw.c - JSON written, one text a line.  See json.h.
  *
  * Place: ann/io.  Invariant: what it writes is valid UTF-8 and valid JSON whatever it is given:
- * strings that are not UTF-8 get U+FFFD for each wrong byte, numbers that are not finite are null. */
+ * strings that are not UTF-8 get U+FFFD for each wrong byte, numbers that are not finite are
+ * null. */
 #include <config.h>
 
 #include <locale.h>

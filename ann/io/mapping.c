@@ -1,7 +1,7 @@
 /* mapping.c - files: opened, mapped, read whole; and which path a mapped address belongs to.
  *
- * Place: ann/io.  Invariant: a mapping is in the table as long as it stands, so that a SIGBUS (the
- * file was cut short by another program) can be told with its path. */
+ * Place: ann/io.  Invariant: a mapping is in the table as long as it stands, so that a SIGBUS
+ * (the file was cut short by another program) can be told with its path. */
 #include <config.h>
 
 #include <errno.h>
@@ -137,8 +137,8 @@ ann_err io_slurp(const char *path, size_t cap, char **data, size_t *bytes)
     if (err)
         return err;
     if (size != IO_UNKNOWN && size > cap) {
-        err = ANN_FAIL(ANN_ELIMIT, "%s: has %zu bytes, at most %zu are read", io_name(path), size,
-                       cap);
+        err = ANN_FAIL(ANN_ELIMIT, "%s: has %zu bytes, at most %zu are read", io_name(path),
+                       size, cap);
         goto done;
     }
     for (;;) {

@@ -1,8 +1,9 @@
 /* npy.c - the header of NumPy's array files, versions 1.0 to 3.0.
  *
- * Place: ann/io.  Source: the npy format as NumPy documents it (numpy.lib.format): magic, version,
- * length, a Python dictionary with 'descr', 'fortran_order' and 'shape', then the elements.
- * Invariant: the header is hostile; the parser takes that dictionary and nothing more of Python. */
+ * Place: ann/io.  Source: the npy format as NumPy documents it (numpy.lib.format): magic,
+ * version, length, a Python dictionary with 'descr', 'fortran_order' and 'shape', then the
+ * elements. Invariant: the header is hostile; the parser takes that dictionary and nothing more
+ * of Python. */
 #include <config.h>
 
 #include <stdio.h>
@@ -175,7 +176,8 @@ static ann_err element_type(const struct parse *p, enum io_type *out)
 {
     const char *d = p->descr, *name = io_name(p->path);
     if (d[0] == '|' && d[1] == 'O')
-        return ANN_FAIL(ANN_EINVAL, "%s: an array of Python objects, which holds no vectors", name);
+        return ANN_FAIL(ANN_EINVAL, "%s: an array of Python objects, which holds no vectors",
+                        name);
     for (size_t i = 0; d[0] && i < sizeof codes / sizeof codes[0]; i++) {
         if (strcmp(d + 1, codes[i].code) != 0)
             continue;
@@ -185,14 +187,16 @@ static ann_err element_type(const struct parse *p, enum io_type *out)
         }
         if (d[0] == '>')
             return ANN_FAIL(ANN_EINVAL,
-                            "%s: its elements are big-endian (%s); save it little-endian", name, d);
+                            "%s: its elements are big-endian (%s); save it little-endian", name,
+                            d);
     }
     return ANN_FAIL(ANN_EINVAL,
                     "%s: elements of type '%s'; f2, f4, f8, i1, u1, i4, u4, i8 and u8 are read",
                     name, d);
 }
 
-/* The bytes of the dictionary, from the map or the pipe; *begin is where they lie in the file. */
+/* The bytes of the dictionary, from the map or the pipe; *begin is where they lie in the file.
+ */
 static ann_err fetch(struct io_reader *r, char *buf, size_t *begin, size_t *len)
 {
     unsigned char head[12];
@@ -232,7 +236,8 @@ static ann_err fetch(struct io_reader *r, char *buf, size_t *begin, size_t *len)
     else
         memcpy(buf, r->map.data + *begin, n);
     if (!err && got < n)
-        err = ANN_FAIL(ANN_EINVAL, "%s: cut short in its header, at byte %zu", name, *begin + got);
+        err = ANN_FAIL(ANN_EINVAL, "%s: cut short in its header, at byte %zu", name,
+                       *begin + got);
     *len = n;
     return err;
 }
@@ -251,9 +256,10 @@ ann_err npy_open(struct io_reader *r)
     if ((err = dictionary(&p)) != 0 || (err = element_type(&p, &type)) != 0)
         goto done;
     if (p.fortran && p.rank == 2) {
-        err = ANN_FAIL(ANN_EINVAL,
-                       "%s: columns lie together (Fortran order); save numpy.ascontiguousarray of it",
-                       io_name(r->path));
+        err = ANN_FAIL(
+            ANN_EINVAL,
+            "%s: columns lie together (Fortran order); save numpy.ascontiguousarray of it",
+            io_name(r->path));
         goto done;
     }
     r->offset = begin + len;

@@ -70,8 +70,8 @@ static void draw(struct progress *p, uint64_t done, uint64_t total, double at)
                  count(b, (double)total), count(c, rate),
                  rate > 0 ? seconds(d, left) : "-:--");
     } else {
-        snprintf(numbers, sizeof numbers, "%s  %s/s  %s", count(a, (double)done), count(c, rate),
-                 seconds(d, passed));
+        snprintf(numbers, sizeof numbers, "%s  %s/s  %s", count(a, (double)done),
+                 count(c, rate), seconds(d, passed));
     }
     int width = columns() - (int)strlen(p->what) - (int)strlen(numbers) - 6;
     width = total == 0 || width < 5 ? 0 : width > BAR_MAX ? BAR_MAX : width;

@@ -11,7 +11,8 @@
 
 struct progress {
     bool show, color, drawn;
-    const volatile sig_atomic_t *stop; /* non-zero there: progress_step says stop.  May be NULL. */
+    const volatile sig_atomic_t
+        *stop; /* non-zero there: progress_step says stop.  May be NULL. */
     char what[32];
     uint64_t base;              /* `done` when this phase began */
     double begun, last;         /* seconds, monotonic */

@@ -1,8 +1,8 @@
 /* reader.c - matrices out of files and pipes, as a whole or block by block.
  *
- * Place: ann/io.  Rows that lie in a mapped file as they are needed are handed out where they lie;
- * all else is copied block by block.
- * Invariant: shape.n * row bytes was checked against the file's size before a row is touched. */
+ * Place: ann/io.  Rows that lie in a mapped file as they are needed are handed out where they
+ * lie; all else is copied block by block. Invariant: shape.n * row bytes was checked against
+ * the file's size before a row is touched. */
 #include <config.h>
 
 #include <limits.h>
@@ -86,9 +86,11 @@ static ann_err guess(struct io_reader *r, const struct io_options *o, enum io_fo
         *f = IO_RAW;
         return ANN_OK;
     }
-    return ANN_FAIL(ANN_EINVAL,
-                    "%s: neither its name nor its first bytes tell its format (npy, fvecs, ivecs, "
-                    "bvecs, hdf5, idx, raw); say which", io_name(r->path));
+    return ANN_FAIL(
+        ANN_EINVAL,
+        "%s: neither its name nor its first bytes tell its format (npy, fvecs, ivecs, "
+        "bvecs, hdf5, idx, raw); say which",
+        io_name(r->path));
 }
 
 /* Sets row_bytes and, of a mapped file, checks that all the rows are there. */
@@ -104,7 +106,8 @@ static ann_err measure(struct io_reader *r)
         !size_add(r->row_bytes, r->prefix, &step) ||
         (s->n != IO_UNKNOWN &&
          (!size_mul(s->n, step, &total) || !size_add(total, r->offset, &total))))
-        return ANN_FAIL(ANN_EINVAL, "%s: %zu rows of %zu numbers cannot be", name, s->n, s->dim);
+        return ANN_FAIL(ANN_EINVAL, "%s: %zu rows of %zu numbers cannot be", name, s->n,
+                        s->dim);
     s->type = r->disk == IO_F64 ? IO_F32 : r->disk;
     if (!r->map.data)
         return ANN_OK;
@@ -113,8 +116,8 @@ static ann_err measure(struct io_reader *r)
         s->n = bytes / step;
         if (bytes % step != 0)
             return ANN_FAIL(ANN_EINVAL,
-                            "%s: cut short: its %zu bytes are no whole number of rows of %zu", name,
-                            r->map.bytes, step);
+                            "%s: cut short: its %zu bytes are no whole number of rows of %zu",
+                            name, r->map.bytes, step);
     } else if (total != r->map.bytes) {
         return ANN_FAIL(ANN_EINVAL, "%s: %zu bytes, but %zu rows of %zu numbers need %zu", name,
                         r->map.bytes, s->n, s->dim, total);
@@ -173,8 +176,9 @@ ann_err io_open(const char *path, const struct io_options *o, struct io_reader *
     if (f == IO_AUTO)
         f = io_format_of(path);
     if (f == IO_HDF5)
-        err = io_hdf5 ? io_hdf5->open(r)
-                      : ANN_FAIL(ANN_ENOTSUP, "%s: this build reads no HDF5 files", io_name(path));
+        err = io_hdf5
+                  ? io_hdf5->open(r)
+                  : ANN_FAIL(ANN_ENOTSUP, "%s: this build reads no HDF5 files", io_name(path));
     else if (f == IO_IDX)
         err = io_read_idx(path, &r->whole);
     else
@@ -238,9 +242,10 @@ static ann_err check_prefixes(const struct io_reader *r, const char *rows, size_
         int32_t dim;
         memcpy(&dim, rows + i * step, sizeof dim);
         if (dim != (int32_t)r->shape.dim)
-            return ANN_FAIL(ANN_EINVAL, "%s: offset %zu: row %zu has %d numbers, the first has %zu",
-                            io_name(r->path), r->offset + (r->next + i) * step, r->next + i, dim,
-                            r->shape.dim);
+            return ANN_FAIL(ANN_EINVAL,
+                            "%s: offset %zu: row %zu has %d numbers, the first has %zu",
+                            io_name(r->path), r->offset + (r->next + i) * step, r->next + i,
+                            dim, r->shape.dim);
     }
     return ANN_OK;
 }
@@ -259,8 +264,8 @@ static ann_err read_pipe(struct io_reader *r, size_t max, size_t *n)
         return err;
     const size_t at = r->offset + r->next * step + got;
     if (got % step != 0 || (got < want * step && r->shape.n != IO_UNKNOWN))
-        return ANN_FAIL(ANN_EINVAL, "%s: cut short at byte %zu, in row %zu", io_name(r->path), at,
-                        r->next + got / step);
+        return ANN_FAIL(ANN_EINVAL, "%s: cut short at byte %zu, in row %zu", io_name(r->path),
+                        at, r->next + got / step);
     char more;
     if (r->shape.n == r->next + want && want > 0) {
         if ((err = io_take(r, &more, 1, &got)) != 0)
@@ -285,8 +290,8 @@ static ann_err cook(struct io_reader *r, const char *rows, size_t n)
         return err;
     for (size_t i = 0; i < n; i++) {
         size_t bad;
-        if (!io_convert(r->shape.type, r->cooked + i * row_out, r->disk, rows + i * step + r->prefix,
-                        r->shape.dim, &bad)) {
+        if (!io_convert(r->shape.type, r->cooked + i * row_out, r->disk,
+                        rows + i * step + r->prefix, r->shape.dim, &bad)) {
             double v;
             memcpy(&v, rows + i * step + r->prefix + bad * sizeof v, sizeof v);
             return ANN_FAIL(ANN_EINVAL, "%s: row %zu, column %zu: %g is too large for a f32",
@@ -454,11 +459,13 @@ struct io_matrix io_rows(const struct io_matrix *m, size_t first, size_t n)
 ann_err io_view(const struct io_matrix *m, ann_view *v)
 {
     if (m->rank == 1)
-        return ANN_FAIL(ANN_EINVAL,
-                        "a plain list of %zu numbers; vectors are rows of an array of two dimensions",
-                        m->n);
+        return ANN_FAIL(
+            ANN_EINVAL,
+            "a plain list of %zu numbers; vectors are rows of an array of two dimensions",
+            m->n);
     if (m->type < IO_F32 || m->type > IO_B1)
-        return ANN_FAIL(ANN_EINVAL, "elements of type %s; vectors are f32, f16, bf16, i8, u8 or b1",
+        return ANN_FAIL(ANN_EINVAL,
+                        "elements of type %s; vectors are f32, f16, bf16, i8, u8 or b1",
                         io_type_name(m->type));
     *v = (ann_view){m->data, m->n, m->stride, (ann_dtype)m->type};
     return ANN_OK;
@@ -467,7 +474,8 @@ ann_err io_view(const struct io_matrix *m, ann_view *v)
 ann_err io_as_bits(struct io_matrix *m)
 {
     if (m->type != IO_U8 || m->rank == 1)
-        return ANN_FAIL(ANN_EINVAL, "bits are packed in rows of u8, not %s", io_type_name(m->type));
+        return ANN_FAIL(ANN_EINVAL, "bits are packed in rows of u8, not %s",
+                        io_type_name(m->type));
     m->type = IO_B1;
     m->dim *= 8;
     return ANN_OK;

@@ -1,7 +1,8 @@
 /* source.h - inside ann/io: what a reader is made of, and how HDF5 joins without being linked.
  *
- * Place: ann/io, private.  A reader is one of three: rows at equal distances in a mapped file or in
- * a pipe (npy, *vecs, raw), a matrix already in memory (idx), or a source of its own (hdf5). */
+ * Place: ann/io, private.  A reader is one of three: rows at equal distances in a mapped file
+ * or in a pipe (npy, *vecs, raw), a matrix already in memory (idx), or a source of its own
+ * (hdf5). */
 #ifndef KITH_IO_SOURCE_H
 #define KITH_IO_SOURCE_H
 

@@ -1,8 +1,8 @@
 /* target.c - a file that appears under its name only when it is whole.
  *
  * Place: ann/io.  Written to "NAME.tmp-PID-N" beside the target, fsynced, renamed over it.
- * Invariant: a failure or a crash leaves what was there before.  Pipes and devices, which cannot be
- * replaced, are written in place. */
+ * Invariant: a failure or a crash leaves what was there before.  Pipes and devices, which
+ * cannot be replaced, are written in place. */
 #include <config.h>
 
 #include <errno.h>

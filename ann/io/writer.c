@@ -1,7 +1,7 @@
 /* writer.c - matrices into npy, fvecs, ivecs, bvecs, raw and HDF5 files.
  *
- * Place: ann/io.  Invariant: the file appears under its name only when io_finish succeeds; a value
- * that the file's type cannot hold is an error, never changed. */
+ * Place: ann/io.  Invariant: the file appears under its name only when io_finish succeeds; a
+ * value that the file's type cannot hold is an error, never changed. */
 #include <config.h>
 
 #include <string.h>
@@ -72,7 +72,8 @@ static ann_err start(struct io_writer *w)
     if (err || l->format != IO_NPY)
         return err;
     if (l->n == IO_UNKNOWN && !w->target.temp)
-        return ANN_FAIL(ANN_ENOTSUP, "%s: npy begins with the number of rows, which is not known",
+        return ANN_FAIL(ANN_ENOTSUP,
+                        "%s: npy begins with the number of rows, which is not known",
                         w->target.path);
     err = npy_head(head, l->type, l->n == IO_UNKNOWN ? 0 : l->n, l->dim, l->rank);
     return err ? err : io_write_fd(w->target.fd, w->target.path, head, sizeof head);
@@ -130,7 +131,8 @@ ann_err io_write(struct io_writer *w, const struct io_matrix *rows)
 {
     const struct io_layout *l = &w->layout;
     if (rows->dim != l->dim)
-        return ANN_FAIL(ANN_EDIM, "%s: rows of %zu numbers, not %zu", w->name, l->dim, rows->dim);
+        return ANN_FAIL(ANN_EDIM, "%s: rows of %zu numbers, not %zu", w->name, l->dim,
+                        rows->dim);
     if ((rows->type == IO_B1) != (l->type == IO_B1))
         return ANN_FAIL(ANN_EINVAL, "%s: packed bits cannot become %s", w->name,
                         io_type_name(rows->type == IO_B1 ? l->type : rows->type));

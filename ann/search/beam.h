@@ -1,8 +1,8 @@
 /* beam.h - frontier and result of a graph search in one sorted array.
  *
  * Place: search.  Idea: one sorted array with a cursor in place of two heaps, as the pools of
- * pyglass and SymphonyQG have it.  Invariants: keys [0, size) ascend; every key before `next` has
- * its flag set (was expanded); size <= width. */
+ * pyglass and SymphonyQG have it.  Invariants: keys [0, size) ascend; every key before `next`
+ * has its flag set (was expanded); size <= width. */
 #ifndef KITH_SEARCH_BEAM_H
 #define KITH_SEARCH_BEAM_H
 

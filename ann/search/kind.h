@@ -1,11 +1,12 @@
 /* kind.h - what every kind of index can do: the table behind the front door (index.c).
  *
  * Place: search, so that kinds need not know the front door.  The front door checks arguments,
- * prepares queries, holds the locks, and owns vectors and ids; a kind owns what it builds on them.
+ * prepares queries, holds the locks, and owns vectors and ids; a kind owns what it builds on
+ * them.
  *
- * Locks: one writer at a time changes an index (add, update, remove); searches hold the gate for
- * reading.  A kind that is adding reads without the gate, since only itself writes, and takes it
- * for writing just to put finished rows in place. */
+ * Locks: one writer at a time changes an index (add, update, remove); searches hold the gate
+ * for reading.  A kind that is adding reads without the gate, since only itself writes, and
+ * takes it for writing just to put finished rows in place. */
 #ifndef KITH_SEARCH_KIND_H
 #define KITH_SEARCH_KIND_H
 
@@ -29,7 +30,8 @@ struct kind_query {
     struct ann_search_stats *stats; /* never NULL */
 };
 
-static inline bool kind_passes(const struct vectors *v, const struct kind_query *q, uint32_t slot)
+static inline bool kind_passes(const struct vectors *v, const struct kind_query *q,
+                               uint32_t slot)
 {
     if (!vectors_is_live(v, slot))
         return false;
@@ -77,7 +79,8 @@ struct kind {
     /* The k nearest as ascending raw-distance keys at out [k]; *found <= k. */
     ann_err (*search)(const void *state, const struct kind_query *q, struct scratch *s,
                       search_key *out, size_t *found);
-    /* Batch of float queries at once [nq, dim], or NULL: one by one.  found [nq], out [nq, k]. */
+    /* Batch of float queries at once [nq, dim], or NULL: one by one.  found [nq], out [nq, k].
+     */
     ann_err (*search_batch)(const void *state, const struct kind_query *q, const float *queries,
                             size_t nq, struct pool *pool, search_key *out, size_t *found);
 
@@ -85,7 +88,8 @@ struct kind {
     void (*info)(const void *state, ann_info *info); /* adds to its own fields */
     /* Parts of the file and numbers for its header; at most KIND_PARTS. */
     size_t (*save)(const void *state, struct kfile_meta *meta, struct kfile_part *parts);
-    ann_err (*load)(const struct kfile_meta *meta, struct kfile *f, struct vectors *v, void **state);
+    ann_err (*load)(const struct kfile_meta *meta, struct kfile *f, struct vectors *v,
+                    void **state);
     uint64_t (*estimate)(const ann_options *o, uint64_t n, uint64_t *build_extra);
 };
 

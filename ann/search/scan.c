@@ -21,7 +21,8 @@ uint64_t scan_topk(const struct vectors *v, const struct kind_query *q, struct s
                    struct topk *t)
 {
     const uint64_t *live = v->live_map.data;
-    const uint32_t limit = q->allowed && q->allowed_slots < v->slots ? q->allowed_slots : v->slots;
+    const uint32_t limit =
+        q->allowed && q->allowed_slots < v->slots ? q->allowed_slots : v->slots;
     const size_t words = ((size_t)limit + 63) / 64;
     uint32_t *slots = s->slots.data;
     size_t n = 0;

@@ -9,7 +9,8 @@
 /* Slots looked at by one kernel call; the scratch needs this batch. */
 #define SCAN_BATCH 256
 
-/* Pushes every live (and, with a filter, allowed) slot onto t; returns how many were looked at. */
+/* Pushes every live (and, with a filter, allowed) slot onto t; returns how many were looked at.
+ */
 uint64_t scan_topk(const struct vectors *v, const struct kind_query *q, struct scratch *s,
                    struct topk *t);
 

@@ -63,8 +63,8 @@ static ann_err make_table(struct idmap *m, const struct vectors *v, size_t n)
     return ANN_OK;
 }
 
-ann_err idmap_reserve(struct idmap *m, const struct vectors *v, uint32_t slots_after, uint32_t n,
-                      bool identity)
+ann_err idmap_reserve(struct idmap *m, const struct vectors *v, uint32_t slots_after,
+                      uint32_t n, bool identity)
 {
     if (identity && m->ids.bytes == 0)
         return ANN_OK;
@@ -128,7 +128,8 @@ void idmap_remove(struct idmap *m, ann_id id)
     table[hole] = 0;
 }
 
-ann_err idmap_renumber(struct idmap *m, const uint32_t *new_slot, uint32_t old_slots, uint32_t kept)
+ann_err idmap_renumber(struct idmap *m, const uint32_t *new_slot, uint32_t old_slots,
+                       uint32_t kept)
 {
     bool identity = true;
     for (uint32_t s = 0; s < old_slots && identity; s++)

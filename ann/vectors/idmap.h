@@ -27,8 +27,8 @@ static inline ann_id idmap_id(const struct idmap *m, uint32_t slot)
 uint32_t idmap_find(const struct idmap *m, const struct vectors *v, ann_id id);
 
 /* Room for n more, numbered identically to their slots or not; makes the arrays if not. */
-ann_err idmap_reserve(struct idmap *m, const struct vectors *v, uint32_t slots_after, uint32_t n,
-                      bool identity);
+ann_err idmap_reserve(struct idmap *m, const struct vectors *v, uint32_t slots_after,
+                      uint32_t n, bool identity);
 
 /* Enters slot under id (room reserved; id not in the map). */
 void idmap_put(struct idmap *m, uint32_t slot, ann_id id);

@@ -95,8 +95,8 @@ ann_err vectors_reserve(struct vectors *v, uint32_t extra)
 {
     const uint32_t fresh = extra > v->free ? extra - v->free : 0;
     if (fresh > SLOTS_MAX - v->slots)
-        return ANN_FAIL(ANN_ELIMIT, "%u vectors and %u more: an index holds at most %u", v->slots,
-                        fresh, SLOTS_MAX);
+        return ANN_FAIL(ANN_ELIMIT, "%u vectors and %u more: an index holds at most %u",
+                        v->slots, fresh, SLOTS_MAX);
     const uint32_t slots = v->slots + fresh;
     const bool reuse = v->free > 0 && extra > 0;
     ann_err err = buf_reserve(&v->data, (size_t)slots * v->stride);
@@ -181,7 +181,8 @@ static const void *view_row(const ann_view *view, uint32_t dim, size_t i)
 }
 
 /* n elements of a numeric type as floats. */
-static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, size_t n, float *out)
+static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, size_t n,
+                      float *out)
 {
     switch (t) {
     case ANN_F16: ops->f16_to_f32(row, out, n); break;
@@ -225,7 +226,8 @@ void vectors_query(const struct vectors *v, const ann_view *view, size_t i, void
         normalise(out, v->dim);
 }
 
-void vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i, float *scratch)
+void vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i,
+                 float *scratch)
 {
     char *to = (char *)v->data.data + (size_t)slot * v->stride;
     float *floats = v->store == ANN_F32 ? (float *)(void *)to : scratch;
@@ -271,8 +273,8 @@ static float store_limit(ann_dtype store)
     return store == ANN_F16 ? 65519.996f : store == ANN_BF16 ? 0x1.fefffep127f : INFINITY;
 }
 
-/* Elements looked at in one go: those of other types become floats on the stack, so that the check
- * of a query allocates nothing. */
+/* Elements looked at in one go: those of other types become floats on the stack, so that the
+ * check of a query allocates nothing. */
 #define CHECK_RUN 256
 
 /* n elements of a row from `first` on; *nonzero is set when one is not zero. */
@@ -288,13 +290,13 @@ static ann_err check_run(const struct vectors *v, const float *x, size_t first, 
         *nonzero = x[i] != 0;
     for (size_t i = 0; i < n && limit < INFINITY; i++)
         if (fabsf(x[i]) > limit)
-            return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what, row,
-                            first + i, (double)x[i], dtype_name(v->store));
+            return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what,
+                            row, first + i, (double)x[i], dtype_name(v->store));
     return ANN_OK;
 }
 
-static ann_err check_floats(const struct vectors *v, ann_dtype t, const void *row, const char *what,
-                            size_t number)
+static ann_err check_floats(const struct vectors *v, ann_dtype t, const void *row,
+                            const char *what, size_t number)
 {
     float run[CHECK_RUN];
     bool nonzero = false;
@@ -325,8 +327,8 @@ static ann_err check_integers(const struct vectors *v, const ann_view *view, con
         while (i < v->dim && row[i] == 0)
             i++;
         if (i == v->dim)
-            return ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine", what,
-                            r);
+            return ANN_FAIL(ANN_EINVAL, "%s %zu is zero, which has no direction under cosine",
+                            what, r);
     }
     return ANN_OK;
 }
@@ -339,7 +341,8 @@ ann_err vectors_check(const struct vectors *v, const ann_view *view, const char 
         return ANN_FAIL(ANN_EINVAL, "no such dtype: %d", (int)view->dtype);
     const size_t least = view->dtype == ANN_B1 ? dtype_row_bytes(ANN_B1, v->dim) : v->dim;
     if (view->stride > 0 && view->stride < least)
-        return ANN_FAIL(ANN_EDIM, "%s stride is %zu, index dimension %u", what, view->stride, v->dim);
+        return ANN_FAIL(ANN_EDIM, "%s stride is %zu, index dimension %u", what, view->stride,
+                        v->dim);
     if (!dtype_is_float(v->store))
         return check_integers(v, view, what);
     const ann_dtype t = view->dtype ? view->dtype : ANN_F32;
@@ -370,7 +373,8 @@ ann_err vectors_verify(const struct vectors *v)
             vectors_get(v, s, x);
         const size_t bad = v->ops->find_nonfinite_f32(row, v->dim);
         if (bad < v->dim)
-            err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u: element %zu is not finite", s, bad);
+            err =
+                ANN_FAIL(ANN_EDAMAGED, "vector in slot %u: element %zu is not finite", s, bad);
         else if (v->metric == ANN_COSINE && fabs(v->ops->norm2_f32(row, v->dim) - 1.0) > slack)
             err = ANN_FAIL(ANN_EDAMAGED, "vector in slot %u is not of unit norm", s);
     }

@@ -1,8 +1,9 @@
 /* vectors.h - the vectors of an index by slot, and which slots are live.
  *
  * Place: above base and kernels, below the kinds.  A slot is a u32 row number; ids are idmap's.
- * Invariants: data [slots, stride] with zeros behind each row's dim elements; under cosine a float
- * row has unit norm; a slot is live, removed (dead but still linked) or free (on the free list). */
+ * Invariants: data [slots, stride] with zeros behind each row's dim elements; under cosine a
+ * float row has unit norm; a slot is live, removed (dead but still linked) or free (on the free
+ * list). */
 #ifndef KITH_VECTORS_H
 #define KITH_VECTORS_H
 
@@ -27,7 +28,7 @@ struct vectors {
     annk_many_fn many;
     struct buf data;     /* [slots, stride] */
     struct buf live_map; /* bitmap of u64 words: 1 = live */
-    struct buf born;     /* u32 [slots], empty until a slot is used again: the add that filled it */
+    struct buf born; /* u32 [slots], empty until a slot is used again: the add that filled it */
     struct buf free_list;/* u32 [free] */
     uint32_t slots;      /* in use or free */
     uint32_t live;
@@ -35,7 +36,8 @@ struct vectors {
     uint32_t adds;       /* counts the adds, for born */
 };
 
-/* Fills in the fields for these options.  ANN_EINVAL, ANN_ENOTSUP if they do not go together. */
+/* Fills in the fields for these options.  ANN_EINVAL, ANN_ENOTSUP if they do not go together.
+ */
 ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint32_t dim);
 void vectors_free(struct vectors *v);
 
@@ -63,8 +65,8 @@ uint32_t vectors_take_slot(struct vectors *v);
 void vectors_give_slot(struct vectors *v, uint32_t slot);
 void vectors_set_live(struct vectors *v, uint32_t slot, bool live);
 
-/* Checks dtype, dimension and values of a view: finite, not zero under cosine, within the range of
- * the store.  what: "vector" or "query", for the message. */
+/* Checks dtype, dimension and values of a view: finite, not zero under cosine, within the range
+ * of the store.  what: "vector" or "query", for the message. */
 ann_err vectors_check(const struct vectors *v, const ann_view *view, const char *what);
 
 /* Writes row i of a checked view into a slot. scratch: [dim] floats. */

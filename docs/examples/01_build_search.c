@@ -1,6 +1,7 @@
 /* Build an HNSW index in memory, search it, and compare it with exact search.
  *
- *     cc 01_build_search.c $(pkg-config --cflags --libs kith-ann) -o build_search && ./build_search
+ *     cc 01_build_search.c $(pkg-config --cflags --libs kith-ann) -o build_search &&
+ * ./build_search
  */
 #include <stdio.h>
 #include <stdlib.h>

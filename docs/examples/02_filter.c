@@ -1,5 +1,5 @@
-/* Search among some of the vectors only: a filter made from a rule, one made from a list of ids,
- * and a search without any allocation per query.
+/* Search among some of the vectors only: a filter made from a rule, one made from a list of
+ * ids, and a search without any allocation per query.
  *
  *     cc 02_filter.c $(pkg-config --cflags --libs kith-ann) -o filter && ./filter
  */
