@@ -215,7 +215,7 @@ int cmd_recall(const struct args *a)
     struct io_options in;
     struct io_matrix q = {0};
     ann_recall_report report = ANN_RECALL_REPORT_INIT;
-    ann_view v;
+    ann_view v = {0};
     const int status = input_options(a, &in);
     if (status >= 0)
         return status;

@@ -224,7 +224,7 @@ static bool read_size(const char *text, uint64_t *out)
     return true;
 }
 
-/* Puts the value of an option where it belongs.  text is NULL for a flag. */
+/* Puts the value of an option where it belongs.  text is empty for a flag. */
 static int put_value(struct args *a, const struct option *o, const char *text)
 {
     void *at = (char *)a + o->offset;
@@ -283,14 +283,14 @@ static int take_option(struct args *a, int argc, char **argv, int *i)
     if (!o)
         return is_long ? unknown_option(a, name) : cli_usage(a, "no option -%s", name);
     if (o->kind == FLAG && value && !is_long) { /* -qh: the letters one by one */
-        int status = put_value(a, o, NULL);
+        int status = put_value(a, o, "");
         char *rest = argv[*i] + 1;
         rest[0] = '-';
         argv[*i] = rest;
         return status >= 0 ? status : take_option(a, argc, argv, i);
     }
     if (o->kind == FLAG)
-        return value ? cli_usage(a, "--%s takes no value", o->name) : put_value(a, o, NULL);
+        return value ? cli_usage(a, "--%s takes no value", o->name) : put_value(a, o, "");
     if (!value) {
         if (*i + 1 >= argc)
             return cli_usage(a, "--%s needs a value: %s", o->name, o->value);
