@@ -117,10 +117,7 @@ static void find_neighbours(void *arg, size_t i, unsigned worker)
     for (uint32_t level = top; level + 1 > 0; level--) {
         beam_reset(&beam, w->scratch.keys.data, h->ef_construction);
         if (start != KEY_MAX && level <= h->max_level) {
-            beam_insert(&beam, start);
-            scratch_visit(&w->scratch, key_slot(start));
-            hnsw_search_level(h, query, level, &beam, &w->scratch, &ignored);
-            scratch_unvisit(&w->scratch);
+            hnsw_search_level(h, query, level, start, &beam, &w->scratch, &ignored);
             start = beam.keys[0] & ~KEY_FLAG;
         }
         look_at_batch(b, query, i, level, &beam, w);

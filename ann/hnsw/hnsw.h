@@ -138,9 +138,10 @@ void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t wid
                 struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w);
 
 /* search.c */
-/* Best-first search of one level from what is in b; counts into stats. */
-void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level, struct beam *b,
-                       struct scratch *s, struct ann_search_stats *stats);
+/* Best-first search of one level from `start` into an empty beam; counts into stats. */
+void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
+                       search_key start, struct beam *b, struct scratch *s,
+                       struct ann_search_stats *stats);
 /* Greedy descent from the entry down to level `to`, the nearest node found. */
 search_key hnsw_descend(const struct hnsw *h, const void *query, uint32_t to, struct scratch *s,
                         struct ann_search_stats *stats);

@@ -141,10 +141,7 @@ static uint32_t link_unreached(struct hnsw *h, uint32_t slot, const struct walk 
     struct beam b;
     beam_reset(&b, w->scratch.keys.data, width);
     const search_key start = hnsw_descend(h, q, 0, &w->scratch, &ignored);
-    beam_insert(&b, start);
-    scratch_visit(&w->scratch, key_slot(start));
-    hnsw_search_level(h, q, 0, &b, &w->scratch, &ignored);
-    scratch_unvisit(&w->scratch);
+    hnsw_search_level(h, q, 0, start, &b, &w->scratch, &ignored);
     for (int kept = 0; kept < 2; kept++)
         for (size_t i = 0; i < b.size; i++) {
             const uint32_t from = key_slot(b.keys[i]);

@@ -35,14 +35,17 @@ static inline size_t fresh_neighbours(const struct hnsw *h, const uint32_t *row,
     return n;
 }
 
-void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level, struct beam *b,
-                       struct scratch *s, struct ann_search_stats *stats)
+void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
+                       search_key start, struct beam *b, struct scratch *s,
+                       struct ann_search_stats *stats)
 {
     const struct vectors *v = h->vec;
     const uint32_t *slots = s->slots.data;
     float *dists = s->dists.data;
     uint64_t distances = 0, hops = 0;
     search_key key;
+    beam_insert(b, start);
+    scratch_visit(s, key_slot(start));
     while (beam_pop(b, &key)) {
         uint32_t width, ahead;
         if (level > 0 && level > hnsw_level(h, key_slot(key)))
@@ -57,6 +60,7 @@ void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level, 
         distances += n;
         hops++;
     }
+    scratch_unvisit(s);
     stats->distances += distances;
     stats->hops += hops;
 }
@@ -135,10 +139,7 @@ static void walk(const struct hnsw *h, const struct kind_query *q, struct scratc
 {
     const search_key start = hnsw_descend(h, q->query, 0, s, q->stats);
     beam_reset(b, s->keys.data, width);
-    beam_insert(b, start);
-    scratch_visit(s, key_slot(start));
-    hnsw_search_level(h, q->query, 0, b, s, q->stats);
-    scratch_unvisit(s);
+    hnsw_search_level(h, q->query, 0, start, b, s, q->stats);
 }
 
 /* Some nodes may not be results: widen the beam until enough of what it holds may. */

@@ -38,14 +38,20 @@ uint32_t idmap_find(const struct idmap *m, const struct vectors *v, ann_id id)
     return entry ? entry - 1 : SLOT_NONE;
 }
 
-/* A table for n entries, at most 3/4 full, filled from the live slots of v. */
-static ann_err make_table(struct idmap *m, const struct vectors *v, size_t n)
+/* An empty table for n entries, at most 3/4 full. */
+static ann_err empty_table(struct buf *table, size_t n)
 {
     size_t capacity = 16;
     while (capacity * 3 / 4 < n)
         capacity *= 2;
+    return buf_resize(table, capacity * sizeof(uint32_t));
+}
+
+/* A table for n entries, filled from the live slots of v. */
+static ann_err make_table(struct idmap *m, const struct vectors *v, size_t n)
+{
     struct buf fresh = {0};
-    const ann_err err = buf_resize(&fresh, capacity * sizeof(uint32_t));
+    const ann_err err = empty_table(&fresh, n);
     if (err)
         return err;
     buf_free(&m->table);
@@ -141,11 +147,8 @@ ann_err idmap_renumber(struct idmap *m, const uint32_t *new_slot, uint32_t old_s
     }
     struct buf ids = {0}, table = {0};
     ann_err err = buf_resize(&ids, (size_t)(kept ? kept : 1) * sizeof(ann_id));
-    size_t capacity = 16;
-    while (capacity * 3 / 4 < kept)
-        capacity *= 2;
     if (!err)
-        err = buf_resize(&table, capacity * sizeof(uint32_t));
+        err = empty_table(&table, kept);
     if (err) {
         buf_free(&ids);
         return err;
