@@ -97,7 +97,8 @@ typedef enum ann_dtype {
     ANN_BF16 = 3, /* the upper half of a binary32 */
     ANN_I8 = 4,
     ANN_U8 = 5,
-    ANN_B1 = 6 /* packed bits, the first in the lowest bit of byte 0 */
+    ANN_B1 = 6, /* packed bits, the first in the lowest bit of byte 0 */
+    ANN_NONE = 7 /* only as a store: codes alone are kept (profile lean) */
 } ann_dtype;
 
 typedef enum ann_metric {
@@ -115,6 +116,28 @@ typedef enum ann_kind {
     ANN_FLAT = 1,         /* exact search */
     ANN_HNSW = 2          /* hierarchical navigable small world graph */
 } ann_kind;
+
+/* What an HNSW index of float vectors trades: memory for speed. */
+typedef enum ann_profile {
+    ANN_PROFILE_DEFAULT = 0,  /* balanced */
+    ANN_PROFILE_BALANCED = 1, /* walks over codes, decides by the stored vectors */
+    ANN_PROFILE_FAST = 2,     /* each node's row holds its neighbours' codes too:
+                                 the fastest, several times the memory */
+    ANN_PROFILE_LEAN = 3      /* codes alone, no stored vectors (store=none) */
+} ann_profile;
+
+/* Bits a dimension.  auto decides at the first add into an empty index by
+ * dimension, count and metric; ann_index_info says what it took. */
+typedef enum ann_codes {
+    ANN_CODES_AUTO = 0,
+    ANN_CODES_NONE = 1, /* walks over the stored vectors; balanced only */
+    ANN_CODES_SQ8 = 2,  /* 8 bits; balanced and lean */
+    ANN_CODES_SQ4 = 3,  /* 4 bits; balanced and lean */
+    ANN_CODES_1BIT = 4, /* 1 to 4 bits of each neighbour in the rows of fast, */
+    ANN_CODES_2BIT = 5, /* where a node's own code has 8                      */
+    ANN_CODES_3BIT = 6,
+    ANN_CODES_4BIT = 7
+} ann_codes;
 
 /* Vectors in the caller's memory: [n, dim] of dtype, row i at
  * data + i * stride elements (bytes for ANN_B1); stride 0 means dim
@@ -153,22 +176,26 @@ typedef struct ann_options {
     ann_metric metric; /* l2 */
     ann_dtype store;   /* how vectors are kept; f32.  Integer and bit types
                           take vectors of that type only. */
-    uint32_t m;        /* hnsw: degree of the upper levels; level 0 has 2m */
+    uint32_t m;        /* hnsw: degree of the upper levels; level 0 has 2m;
+                          0: by dimension and profile (16 or 32) */
     uint32_t ef_construction; /* hnsw: candidates looked at per insertion */
     uint64_t seed;     /* same input, options and seed: same bytes */
     uint32_t threads;  /* for add and batch search; 0: ann_threads_default */
     uint64_t max_memory; /* bytes the index may take; 0: no limit */
     ann_progress_fn progress;
     void *progress_arg;
+    ann_profile profile; /* hnsw over float vectors; balanced */
+    ann_codes codes;     /* auto.  Indexes of i8, u8 and b1 have none. */
 } ann_options;
 
 #define ANN_OPTIONS_INIT \
     { sizeof(ann_options), 0, ANN_KIND_DEFAULT, ANN_METRIC_DEFAULT, \
-      ANN_DTYPE_DEFAULT, 0, 0, 0, 0, 0, NULL, NULL }
+      ANN_DTYPE_DEFAULT, 0, 0, 0, 0, 0, NULL, NULL, ANN_PROFILE_DEFAULT, \
+      ANN_CODES_AUTO }
 
 /* Reads a spec into *o, leaving what it does not name: a kind first, then
- * fields, "hnsw,m=16,ef_construction=200,metric=cosine,store=f16,seed=7,
- * threads=2".  ANN_EINVAL names the unknown key or the value out of range. */
+ * fields, "hnsw,profile=fast,codes=2bit,m=16,ef_construction=200,
+ * metric=cosine,store=f16,seed=7,threads=2".  ANN_EINVAL names the unknown key or the value out of range. */
 ANN_API ANN_CHECKED ann_err ann_options_parse(ann_options *o,
                                               const char *spec);
 
@@ -250,10 +277,14 @@ typedef struct ann_search_params {
     uint32_t threads; /* over the queries of a batch; the index's */
     const ann_filter *filter; /* NULL: every vector */
     ann_search_stats *stats;  /* NULL: not counted */
+    double recall;  /* 0 < recall <= 1: the effort that ann_calibrate found
+                       for it; ANN_EUNTRAINED without a calibration, EINVAL
+                       together with effort.  With neither: 0.95 where
+                       calibrated, else effort max(64, 2k). */
 } ann_search_params;
 
 #define ANN_SEARCH_PARAMS_INIT \
-    { sizeof(ann_search_params), 0, 0, 0, NULL, NULL }
+    { sizeof(ann_search_params), 0, 0, 0, NULL, NULL, 0 }
 
 /* The k nearest of each query: ids [q.n, k] and dists [q.n, k], nearest
  * first, ties by the place where the vectors lie.  p may be NULL (defaults).
@@ -369,6 +400,14 @@ typedef struct ann_info {
     uint64_t graph_bytes;  /* of memory or mapping: links */
     uint64_t id_bytes;     /* of memory or mapping: ids and their table */
     const char *isa;   /* instruction set of the kernels in use */
+    ann_profile profile; /* hnsw over float vectors */
+    ann_codes codes;     /* what is in use, auto decided */
+    uint32_t degree;     /* hnsw: places for links on level 0 */
+    uint64_t code_bytes; /* of memory or mapping: codes beside the links */
+    uint64_t row_bytes;  /* of memory or mapping: rows of profile fast */
+    double intrinsic_dim; /* hnsw: how fast neighbours thin out; 0 unknown */
+    double calibrated_recall; /* highest recall ann_calibrate saw; 0: not
+                                 calibrated */
 } ann_info;
 
 #define ANN_INFO_SIZE sizeof(ann_info)
@@ -437,6 +476,32 @@ typedef struct ann_recall_report {
 ANN_API ANN_CHECKED ann_err ann_recall(const ann_index *ix, ann_view q,
                                        const ann_search_params *p,
                                        ann_recall_report *report);
+
+typedef struct ann_calibration {
+    size_t size;
+    size_t k;            /* that it was made for; 10 */
+    size_t queries;      /* looked at: those given, or sampled (0: 1000) */
+    double recall;       /* highest that the largest effort reached */
+    double confidence;   /* that a recall asked for is at least reached in the
+                            mean; 0.95 */
+    uint64_t seed;       /* of the sample */
+} ann_calibration;
+
+#define ANN_CALIBRATION_INIT \
+    { sizeof(ann_calibration), 0, 0, 0, 0, 0 }
+
+/* Learns which effort gives which recall, by exact search: of q, or (q.n 0)
+ * of stored vectors, sampled and perturbed.  Kept in the file; used where
+ * ann_search_params.recall is given.  c may be NULL; k, queries, confidence
+ * and seed are read, what was done is written back.  Excludes changes, not
+ * searches.  ANN_ENOTSUP for flat (always exact). */
+ANN_API ANN_CHECKED ann_err ann_calibrate(ann_index *ix, ann_view q,
+                                          ann_calibration *c);
+
+/* The effort that a recall takes for k results; ANN_EUNTRAINED without a
+ * calibration, ANN_EINVAL for a recall that no effort reached. */
+ANN_API ANN_CHECKED ann_err ann_effort_for(const ann_index *ix, double recall,
+                                           size_t k, size_t *effort);
 
 /* --------------------------------------------------------------------- */
 /* The library                                                            */

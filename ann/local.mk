@@ -68,6 +68,7 @@ nodist_pkgconfig_DATA += ann/kith-ann.pc
 include $(top_srcdir)/ann/base/local.mk
 include $(top_srcdir)/ann/kernels/local.mk
 include $(top_srcdir)/ann/search/local.mk
+include $(top_srcdir)/ann/codec/local.mk
 include $(top_srcdir)/ann/vectors/local.mk
 include $(top_srcdir)/ann/flat/local.mk
 include $(top_srcdir)/ann/hnsw/local.mk

@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "ann/base/error.h"
+#include "ann/hnsw/hnsw.h"
 #include "ann/internal.h"
 
-enum field_type { FIELD_U32, FIELD_U64, FIELD_METRIC, FIELD_STORE };
+/* A named value's fields are enums, which are kept as int. */
+enum field_type { FIELD_U32, FIELD_U64, FIELD_METRIC, FIELD_STORE, FIELD_PROFILE, FIELD_CODES };
 
 static const struct field {
     const char *key;
@@ -21,6 +23,8 @@ static const struct field {
 } fields[] = {
     {"metric", FIELD_METRIC, offsetof(ann_options, metric), 0, 0},
     {"store", FIELD_STORE, offsetof(ann_options, store), 0, 0},
+    {"profile", FIELD_PROFILE, offsetof(ann_options, profile), 0, 0},
+    {"codes", FIELD_CODES, offsetof(ann_options, codes), 0, 0},
     {"dim", FIELD_U32, offsetof(ann_options, dim), 1, ANN_DIM_MAX},
     {"m", FIELD_U32, offsetof(ann_options, m), ANN_M_MIN, ANN_M_MAX},
     {"ef_construction", FIELD_U32, offsetof(ann_options, ef_construction),
@@ -33,6 +37,9 @@ static const struct field {
 #define FIELDS (sizeof fields / sizeof *fields)
 
 static const char *const kind_names[] = {"default", "flat", "hnsw"};
+static const char *const profile_names[] = {"default", "balanced", "fast", "lean"};
+static const char *const codes_names[] = {"auto", "none", "sq8",  "sq4",
+                                          "1bit", "2bit", "3bit", "4bit"};
 
 static void *field_at(ann_options *o, const struct field *f)
 {
@@ -58,7 +65,7 @@ static int metric_of(const char *name, size_t len)
 
 static int store_of(const char *name, size_t len)
 {
-    for (int i = ANN_F32; i <= ANN_B1; i++)
+    for (int i = ANN_F32; i <= ANN_NONE; i++)
         if (strlen(dtype_name(i)) == len && memcmp(dtype_name(i), name, len) == 0)
             return i;
     return 0;
@@ -87,6 +94,25 @@ static ann_err parse_number(const struct field *f, const char *text, size_t len,
     return ANN_OK;
 }
 
+static ann_err parse_name(ann_options *o, const struct field *f, const char *value, size_t len)
+{
+    int n = 0;
+    switch (f->type) {
+    case FIELD_METRIC: o->metric = (ann_metric)(n = metric_of(value, len)); break;
+    case FIELD_STORE: o->store = (ann_dtype)(n = store_of(value, len)); break;
+    case FIELD_PROFILE:
+        o->profile = (ann_profile)(n = name_index(profile_names, 4, value, len));
+        break;
+    default:
+        n = name_index(codes_names, 8, value, len);
+        o->codes = (ann_codes)n;
+        n = n || (len == 4 && memcmp(value, "auto", 4) == 0);
+    }
+    if (n == 0)
+        return ANN_FAIL(ANN_EINVAL, "spec: no such %s: %.*s", f->key, (int)len, value);
+    return ANN_OK;
+}
+
 static ann_err parse_field(ann_options *o, const char *item, size_t len)
 {
     const char *equals = memchr(item, '=', len);
@@ -112,15 +138,7 @@ static ann_err parse_field(ann_options *o, const char *item, size_t len)
             *(uint64_t *)field_at(o, f) = number;
         return ANN_OK;
     }
-    const int n = f->type == FIELD_METRIC ? metric_of(value, value_len)
-                                          : store_of(value, value_len);
-    if (n == 0)
-        return ANN_FAIL(ANN_EINVAL, "spec: no such %s: %.*s", f->key, (int)value_len, value);
-    if (f->type == FIELD_METRIC)
-        o->metric = (ann_metric)n;
-    else
-        o->store = (ann_dtype)n;
-    return ANN_OK;
+    return parse_name(o, f, value, value_len);
 }
 
 ann_err ann_options_parse(ann_options *o, const char *spec)
@@ -157,6 +175,39 @@ static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t
                     min, max);
 }
 
+/* Profile, codes and store that go together; fills in what follows from the others. */
+static ann_err resolve_profile(ann_options *o)
+{
+    if ((unsigned)o->profile > ANN_PROFILE_LEAN || (unsigned)o->codes > ANN_CODES_4BIT)
+        return ANN_FAIL(ANN_EINVAL, "no such profile or codes: %d, %d", (int)o->profile,
+                        (int)o->codes);
+    const bool asked = o->profile != ANN_PROFILE_DEFAULT;
+    const bool coded = o->kind == ANN_HNSW && (o->store == ANN_NONE || dtype_is_float(o->store));
+    if (!coded) {
+        if (o->store == ANN_NONE || (asked && o->profile != ANN_PROFILE_BALANCED) ||
+            o->codes > ANN_CODES_NONE)
+            return ANN_FAIL(ANN_ENOTSUP, "%s over %s vectors has no profile %s with codes %s",
+                            kind_names[o->kind], dtype_name(o->store),
+                            profile_names[o->profile], codes_names[o->codes]);
+        o->profile = ANN_PROFILE_BALANCED;
+        o->codes = ANN_CODES_NONE;
+        return ANN_OK;
+    }
+    if (!asked)
+        o->profile = o->store == ANN_NONE ? ANN_PROFILE_LEAN : ANN_PROFILE_BALANCED;
+    if ((o->profile == ANN_PROFILE_LEAN) != (o->store == ANN_NONE))
+        return ANN_FAIL(ANN_EINVAL, "profile %s with store=%s: lean and none go together",
+                        profile_names[o->profile], dtype_name(o->store));
+    const bool bits = o->codes >= ANN_CODES_1BIT;
+    if (o->codes != ANN_CODES_AUTO && (o->profile == ANN_PROFILE_FAST) != bits &&
+        !(o->codes == ANN_CODES_NONE && o->profile == ANN_PROFILE_BALANCED))
+        return ANN_FAIL(ANN_EINVAL, "profile %s has no codes %s", profile_names[o->profile],
+                        codes_names[o->codes]);
+    if (o->codes == ANN_CODES_NONE && o->profile != ANN_PROFILE_BALANCED)
+        return ANN_FAIL(ANN_EINVAL, "profile %s needs codes", profile_names[o->profile]);
+    return ANN_OK;
+}
+
 ann_err options_resolve(const ann_options *given, ann_options *out)
 {
     if (!given)
@@ -169,12 +220,18 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
     if ((unsigned)o.kind > ANN_HNSW)
         return ANN_FAIL(ANN_EINVAL, "no such kind: %d", (int)o.kind);
     o.kind = o.kind ? o.kind : ANN_HNSW;
-    o.store = o.store ? o.store : ANN_F32;
+    if (!o.store) /* lean keeps no vectors, whatever it is given */
+        o.store = o.profile == ANN_PROFILE_LEAN ? ANN_NONE : ANN_F32;
     o.metric = o.metric ? o.metric : o.store == ANN_B1 ? ANN_HAMMING : ANN_L2;
-    o.m = o.m ? o.m : ANN_M_DEFAULT;
     o.ef_construction = o.ef_construction ? o.ef_construction : ANN_EF_CONSTRUCTION_DEFAULT;
     o.threads = o.threads ? o.threads : pool_default_threads();
     ann_err err = in_range("dim", o.dim, 1, ANN_DIM_MAX);
+    if (!err && (unsigned)o.store > ANN_NONE)
+        err = ANN_FAIL(ANN_EINVAL, "no such store: %d", (int)o.store);
+    if (!err)
+        err = resolve_profile(&o);
+    if (!err && o.m == 0)
+        o.m = hnsw_choose_m(&o);
     if (!err)
         err = in_range("m", o.m, ANN_M_MIN, ANN_M_MAX);
     if (!err)
@@ -200,7 +257,8 @@ ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
                      kind_names[o.kind], metric_name(o.metric), dtype_name(o.store), o.dim);
     if (o.kind == ANN_HNSW)
         n += snprintf(text + n, sizeof text - (size_t)n,
-                      ",m=%" PRIu32 ",ef_construction=%" PRIu32, o.m, o.ef_construction);
+                      ",profile=%s,codes=%s,m=%" PRIu32 ",ef_construction=%" PRIu32,
+                      profile_names[o.profile], codes_names[o.codes], o.m, o.ef_construction);
     n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32,
                   o.seed, o.threads);
     if (o.max_memory)

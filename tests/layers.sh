@@ -11,12 +11,13 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/law" <<'LAW'
 ann/kernels ann/kernels
 ann/base    ann/base
-ann/search  ann/search ann/base ann/kernels ann/vectors ann/file
-ann/vectors ann/vectors ann/base ann/kernels
+ann/search  ann/search ann/base ann/kernels ann/vectors ann/file ann/codec
+ann/codec   ann/codec ann/base ann/kernels
+ann/vectors ann/vectors ann/base ann/kernels ann/codec
 ann/file    ann/file ann/base ann/kernels
 ann/flat    ann/flat ann/base ann/kernels ann/search ann/vectors ann/file
-ann/hnsw    ann/hnsw ann/base ann/kernels ann/search ann/vectors ann/file
-ann         ann ann/base ann/kernels ann/search ann/vectors ann/file ann/flat ann/hnsw
+ann/hnsw    ann/hnsw ann/base ann/kernels ann/search ann/vectors ann/file ann/codec
+ann         ann ann/base ann/kernels ann/search ann/vectors ann/file ann/codec ann/flat ann/hnsw
 ann/io      ann/io ann/base
 ann/cli     ann/cli ann/io ann/base ann/kernels
 bench       bench ann/io ann/base ann/kernels

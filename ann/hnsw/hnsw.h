@@ -13,6 +13,7 @@
 #ifndef KITH_HNSW_HNSW_H
 #define KITH_HNSW_HNSW_H
 
+#include "ann/codec/codes.h"
 #include "ann/search/beam.h"
 #include "ann/search/kind.h"
 
@@ -104,6 +105,12 @@ struct hnsw_worker {
     uint32_t *places;        /* [edge_room] */
     float *dists;            /* [edge_room] */
 };
+
+/* choose.c */
+uint32_t hnsw_choose_m(const ann_options *o);
+enum code_type hnsw_choose_codes(const ann_options *o);
+/* Bits of a neighbour's code in the rows of profile fast, by count too; 0: no rows. */
+unsigned hnsw_choose_planes(const ann_options *o, uint64_t count);
 
 /* graph.c */
 ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state);

@@ -26,8 +26,8 @@ size_t dtype_row_bytes(ann_dtype t, size_t dim)
 
 const char *dtype_name(ann_dtype t)
 {
-    static const char *const names[] = {"default", "f32", "f16", "bf16", "i8", "u8", "b1"};
-    return (unsigned)t <= ANN_B1 ? names[t] : "unknown";
+    static const char *const names[] = {"default", "f32", "f16", "bf16", "i8", "u8", "b1", "none"};
+    return (unsigned)t <= ANN_NONE ? names[t] : "unknown";
 }
 
 const char *metric_name(ann_metric m)
