@@ -120,10 +120,10 @@ typedef enum ann_kind {
 /* What an HNSW index of float vectors trades: memory for speed. */
 typedef enum ann_profile {
     ANN_PROFILE_DEFAULT = 0,  /* balanced */
-    ANN_PROFILE_BALANCED = 1, /* walks over codes, decides by the stored vectors */
-    ANN_PROFILE_FAST = 2,     /* each node's row holds its neighbours' codes too:
-                                 the fastest, several times the memory */
-    ANN_PROFILE_LEAN = 3      /* codes alone, no stored vectors (store=none) */
+    ANN_PROFILE_BALANCED = 1, /* walks over codes, decides by the vectors */
+    ANN_PROFILE_FAST = 2, /* each node's row holds its neighbours' codes too:
+                             the fastest, at several times the memory */
+    ANN_PROFILE_LEAN = 3  /* codes alone, no stored vectors (store=none) */
 } ann_profile;
 
 /* Bits a dimension.  auto decides at the first add into an empty index by
@@ -133,8 +133,8 @@ typedef enum ann_codes {
     ANN_CODES_NONE = 1, /* walks over the stored vectors; balanced only */
     ANN_CODES_SQ8 = 2,  /* 8 bits; balanced and lean */
     ANN_CODES_SQ4 = 3,  /* 4 bits; balanced and lean */
-    ANN_CODES_1BIT = 4, /* 1 to 4 bits of each neighbour in the rows of fast, */
-    ANN_CODES_2BIT = 5, /* where a node's own code has 8                      */
+    ANN_CODES_1BIT = 4, /* fast: 1 to 4 bits of each neighbour in a row, */
+    ANN_CODES_2BIT = 5, /* 8 of a node's own code                        */
     ANN_CODES_3BIT = 6,
     ANN_CODES_4BIT = 7
 } ann_codes;
@@ -195,7 +195,8 @@ typedef struct ann_options {
 
 /* Reads a spec into *o, leaving what it does not name: a kind first, then
  * fields, "hnsw,profile=fast,codes=2bit,m=16,ef_construction=200,
- * metric=cosine,store=f16,seed=7,threads=2".  ANN_EINVAL names the unknown key or the value out of range. */
+ * metric=cosine,store=f16,seed=7,threads=2".  ANN_EINVAL names the unknown
+ * key or the value out of range. */
 ANN_API ANN_CHECKED ann_err ann_options_parse(ann_options *o,
                                               const char *spec);
 

@@ -175,36 +175,50 @@ static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t
                     min, max);
 }
 
-/* Profile, codes and store that go together; fills in what follows from the others. */
+/* Only graphs of float vectors have codes. */
+static bool has_codes(const ann_options *o)
+{
+    return o->kind == ANN_HNSW && (o->store == ANN_NONE || dtype_is_float(o->store));
+}
+
+static bool codes_fit(ann_profile profile, ann_codes codes)
+{
+    if (codes == ANN_CODES_AUTO)
+        return true;
+    if (codes == ANN_CODES_NONE)
+        return profile == ANN_PROFILE_BALANCED;
+    return (profile == ANN_PROFILE_FAST) == (codes >= ANN_CODES_1BIT);
+}
+
+/* Profile, codes and store go together; fills in what follows from the others. */
 static ann_err resolve_profile(ann_options *o)
 {
-    if ((unsigned)o->profile > ANN_PROFILE_LEAN || (unsigned)o->codes > ANN_CODES_4BIT)
-        return ANN_FAIL(ANN_EINVAL, "no such profile or codes: %d, %d", (int)o->profile,
-                        (int)o->codes);
-    const bool asked = o->profile != ANN_PROFILE_DEFAULT;
-    const bool coded = o->kind == ANN_HNSW && (o->store == ANN_NONE || dtype_is_float(o->store));
-    if (!coded) {
-        if (o->store == ANN_NONE || (asked && o->profile != ANN_PROFILE_BALANCED) ||
-            o->codes > ANN_CODES_NONE)
-            return ANN_FAIL(ANN_ENOTSUP, "%s over %s vectors has no profile %s with codes %s",
-                            kind_names[o->kind], dtype_name(o->store),
-                            profile_names[o->profile], codes_names[o->codes]);
+    if ((unsigned)o->profile > ANN_PROFILE_LEAN)
+        return ANN_FAIL(ANN_EINVAL, "no such profile: %d", (int)o->profile);
+    if ((unsigned)o->codes > ANN_CODES_4BIT)
+        return ANN_FAIL(ANN_EINVAL, "no such codes: %d", (int)o->codes);
+    if (!has_codes(o)) {
+        if (o->store == ANN_NONE)
+            return ANN_FAIL(ANN_ENOTSUP, "%s cannot do without stored vectors (store=none)",
+                            kind_names[o->kind]);
+        if (o->profile > ANN_PROFILE_BALANCED)
+            return ANN_FAIL(ANN_ENOTSUP, "%s over %s has no profile %s", kind_names[o->kind],
+                            dtype_name(o->store), profile_names[o->profile]);
+        if (o->codes > ANN_CODES_NONE)
+            return ANN_FAIL(ANN_ENOTSUP, "%s over %s has no codes: %s", kind_names[o->kind],
+                            dtype_name(o->store), codes_names[o->codes]);
         o->profile = ANN_PROFILE_BALANCED;
         o->codes = ANN_CODES_NONE;
         return ANN_OK;
     }
-    if (!asked)
+    if (o->profile == ANN_PROFILE_DEFAULT)
         o->profile = o->store == ANN_NONE ? ANN_PROFILE_LEAN : ANN_PROFILE_BALANCED;
     if ((o->profile == ANN_PROFILE_LEAN) != (o->store == ANN_NONE))
         return ANN_FAIL(ANN_EINVAL, "profile %s with store=%s: lean and none go together",
                         profile_names[o->profile], dtype_name(o->store));
-    const bool bits = o->codes >= ANN_CODES_1BIT;
-    if (o->codes != ANN_CODES_AUTO && (o->profile == ANN_PROFILE_FAST) != bits &&
-        !(o->codes == ANN_CODES_NONE && o->profile == ANN_PROFILE_BALANCED))
+    if (!codes_fit(o->profile, o->codes))
         return ANN_FAIL(ANN_EINVAL, "profile %s has no codes %s", profile_names[o->profile],
                         codes_names[o->codes]);
-    if (o->codes == ANN_CODES_NONE && o->profile != ANN_PROFILE_BALANCED)
-        return ANN_FAIL(ANN_EINVAL, "profile %s needs codes", profile_names[o->profile]);
     return ANN_OK;
 }
 
@@ -255,10 +269,12 @@ ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
     char text[256];
     int n = snprintf(text, sizeof text, "%s,metric=%s,store=%s,dim=%" PRIu32,
                      kind_names[o.kind], metric_name(o.metric), dtype_name(o.store), o.dim);
+    if (has_codes(&o))
+        n += snprintf(text + n, sizeof text - (size_t)n, ",profile=%s,codes=%s",
+                      profile_names[o.profile], codes_names[o.codes]);
     if (o.kind == ANN_HNSW)
         n += snprintf(text + n, sizeof text - (size_t)n,
-                      ",profile=%s,codes=%s,m=%" PRIu32 ",ef_construction=%" PRIu32,
-                      profile_names[o.profile], codes_names[o.codes], o.m, o.ef_construction);
+                      ",m=%" PRIu32 ",ef_construction=%" PRIu32, o.m, o.ef_construction);
     n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32,
                   o.seed, o.threads);
     if (o.max_memory)

@@ -106,8 +106,10 @@ START_TEST(create)
     o.metric = (ann_metric)5;
     FAILS(ann_create(&o, &ix), ANN_EINVAL, "5");
     o.metric = ANN_L2;
-    o.store = (ann_dtype)7;
-    FAILS(ann_create(&o, &ix), ANN_EINVAL, "7");
+    o.store = (ann_dtype)8;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "8");
+    o.store = ANN_NONE;
+    FAILS(ann_create(&o, &ix), ANN_ENOTSUP, "store=none");
     o.store = ANN_B1;
     FAILS(ann_create(&o, &ix), ANN_ENOTSUP, "l2 over b1");
     o.store = ANN_I8;
@@ -150,6 +152,25 @@ static const struct {
     {"store=bf16", NULL},
     {"store=i8", NULL},
     {"store=u8", NULL},
+    {"store=none", NULL},
+    {"profile=balanced", NULL},
+    {"profile=fast", NULL},
+    {"profile=lean", NULL},
+    {"profile=balanced,codes=auto", NULL},
+    {"codes=none", NULL},
+    {"codes=sq8", NULL},
+    {"codes=sq4,store=bf16", NULL},
+    {"profile=lean,codes=sq4,metric=ip", NULL},
+    {"profile=fast,codes=1bit,m=16", NULL},
+    {"profile=fast,codes=4bit,metric=cosine", NULL},
+    {"store=u8,profile=balanced,codes=none", NULL},
+    {"profile=", "profile"},
+    {"profile=default", "default"},
+    {"profile=Fast", "Fast"},
+    {"hnsw,profile", "profile needs a value"},
+    {"codes=", "codes"},
+    {"codes=5bit", "5bit"},
+    {"codes=sq16", "sq16"},
     {"hnsw,m=1", "m=1 is not in 2..512"},
     {"hnsw,m=513", "m=513 is not in 2..512"},
     {"hnsw,m=0", "m=0"},
@@ -237,6 +258,113 @@ START_TEST(spec_all)
     o.threads = 1024;
     char text[256];
     OK(ann_options_spec(&o, text, sizeof text));
+}
+END_TEST
+
+/* The spec of o's fields over defaults, as `text`. */
+static void says(ann_options o, const char *with, int line)
+{
+    char text[256];
+    o.dim = o.dim ? o.dim : 7;
+    const ann_err err = ann_options_spec(&o, text, sizeof text);
+    ck_assert_msg(err == ANN_OK, "line %d: %s", line, ann_error_message());
+    ck_assert_msg(strstr(text, with), "line %d: %s is not in %s", line, with, text);
+}
+
+#define SAYS(o, with) says(o, with, __LINE__)
+
+START_TEST(spec_profile)
+{
+    const ann_options fresh = ANN_OPTIONS_INIT;
+    ann_options o = fresh;
+    SAYS(o, "store=f32,dim=7,profile=balanced,codes=auto,m=16,");
+    o.profile = ANN_PROFILE_LEAN; /* brings its store along, and the other way round */
+    SAYS(o, "store=none,dim=7,profile=lean,codes=auto,");
+    o.profile = ANN_PROFILE_DEFAULT;
+    o.store = ANN_NONE;
+    SAYS(o, "profile=lean,");
+    o = fresh;
+    o.profile = ANN_PROFILE_FAST;
+    o.dim = 100;
+    SAYS(o, "profile=fast,codes=auto,m=32,");
+    o.dim = 384;
+    SAYS(o, "m=16,");
+    o.m = 24;
+    SAYS(o, "m=24,");
+    o = fresh;
+    o.kind = ANN_FLAT;
+    SAYS(o, "flat,metric=l2,store=f32,dim=7,seed=");
+    o.kind = ANN_HNSW;
+    o.store = ANN_I8;
+    SAYS(o, "store=i8,dim=7,m=16,");
+    o.store = ANN_B1;
+    SAYS(o, "store=b1,dim=7,m=16,");
+}
+END_TEST
+
+/* Every profile with every codes and every store: what goes together and what is said of the
+ * rest. */
+START_TEST(profiles)
+{
+    static const bool fits[4][8] = { /* auto none sq8 sq4 1bit 2bit 3bit 4bit */
+        {1, 1, 1, 1, 0, 0, 0, 0}, /* default is balanced, or lean over none */
+        {1, 1, 1, 1, 0, 0, 0, 0},
+        {1, 0, 0, 0, 1, 1, 1, 1},
+        {1, 0, 1, 1, 0, 0, 0, 0},
+    };
+    for (int kind = ANN_FLAT; kind <= ANN_HNSW; kind++)
+        for (int store = ANN_DTYPE_DEFAULT; store <= ANN_NONE; store++)
+            for (int profile = 0; profile <= ANN_PROFILE_LEAN; profile++)
+                for (int codes = 0; codes <= ANN_CODES_4BIT; codes++) {
+                    ann_options o = options((ann_kind)kind, ANN_METRIC_DEFAULT,
+                                            (ann_dtype)store, DIM);
+                    o.profile = (ann_profile)profile;
+                    o.codes = (ann_codes)codes;
+                    const bool lean = profile == ANN_PROFILE_LEAN;
+                    const bool coded =
+                        kind == ANN_HNSW && (store <= ANN_BF16 || store == ANN_NONE);
+                    bool good = coded && fits[profile][codes];
+                    if (store == ANN_NONE)
+                        good = good && (lean || (profile == 0 && codes != ANN_CODES_NONE));
+                    else if (store != ANN_DTYPE_DEFAULT)
+                        good = good && !lean;
+                    if (!coded)
+                        good = store != ANN_NONE && profile <= ANN_PROFILE_BALANCED &&
+                               codes <= ANN_CODES_NONE;
+                    char text[256], again[256];
+                    const ann_err err = ann_options_spec(&o, text, sizeof text);
+                    ck_assert_msg((err == ANN_OK) == good,
+                                  "kind %d store %d profile %d codes %d: %s", kind, store,
+                                  profile, codes, ann_err_name(err));
+                    if (err) {
+                        ck_assert_int_eq(err, coded ? ANN_EINVAL : ANN_ENOTSUP);
+                        continue;
+                    }
+                    ann_options copy = ANN_OPTIONS_INIT;
+                    OK(ann_options_parse(&copy, text));
+                    OK(ann_options_spec(&copy, again, sizeof again));
+                    ck_assert_str_eq(text, again);
+                    ck_assert_int_eq(strstr(text, "profile=") != NULL, coded);
+                }
+    ann_options o = options(ANN_HNSW, ANN_L2, ANN_F32, DIM);
+    ann_index *ix = NULL;
+    o.profile = (ann_profile)4;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "profile: 4");
+    o.profile = (ann_profile)-1;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "profile: -1");
+    o.profile = ANN_PROFILE_FAST;
+    o.codes = (ann_codes)8;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "codes: 8");
+    o.codes = ANN_CODES_SQ8;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "profile fast has no codes sq8");
+    o.codes = ANN_CODES_AUTO;
+    o.store = ANN_NONE;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "lean and none go together");
+    o.store = ANN_U8;
+    FAILS(ann_create(&o, &ix), ANN_ENOTSUP, "hnsw over u8 has no profile fast");
+    o.profile = ANN_PROFILE_DEFAULT;
+    o.codes = ANN_CODES_SQ4;
+    FAILS(ann_create(&o, &ix), ANN_ENOTSUP, "hnsw over u8 has no codes: sq4");
 }
 END_TEST
 
@@ -968,6 +1096,8 @@ int main(void)
     tcase_add_test(tc, create);
     tcase_add_loop_test(tc, spec, 0, (int)(sizeof specs / sizeof *specs));
     tcase_add_test(tc, spec_all);
+    tcase_add_test(tc, spec_profile);
+    tcase_add_test(tc, profiles);
     tcase_add_loop_test(tc, values, 0, 2);
     tcase_add_loop_test(tc, zero_vectors, 0, 2);
     tcase_add_loop_test(tc, huge_values, 0, 2);
