@@ -14,7 +14,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$src" || exit 1
 "$cross" -std=gnu11 -O2 -Wall -Wextra -ffp-contract=fast -DKERNELS_PLAIN -DHAVE_NEON=1 -I. \
     -static -pthread -o "$scratch/kernels" tests/test_kernels.c \
-    ann/kernels/dispatch.c ann/kernels/scalar.c ann/kernels/neon.c -lm || exit 1
+    ann/kernels/dispatch.c ann/kernels/scalar.c ann/kernels/code_scalar.c ann/kernels/neon.c -lm || exit 1
 for isa in neon scalar; do
     "$emulator" "$scratch/kernels" "$isa" || { echo "FAILED $isa"; exit 1; }
 done

@@ -13,6 +13,7 @@
 #ifndef ANNK_BODY_H
 #define ANNK_BODY_H
 
+#include "body_code.h"
 #include "kernels.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -294,6 +295,7 @@ MAYBE_UNUSED ALWAYS_INLINE uint64_t hamming_words(const uint8_t *a, const uint8_
         .find_nonfinite_f32 = find_nonfinite_f32,                                           \
         .below_f32 = below_f32,                                                             \
         .l2_below_f32 = l2_below_f32,                                                       \
+        ANNK_CODE_MEMBERS(scalar)                                                           \
     }
 
 #endif

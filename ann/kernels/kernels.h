@@ -61,6 +61,27 @@ typedef float (*annk_dist_fn)(const void *query, const void *vec, size_t dim);
 typedef void (*annk_many_fn)(const void *query, const void *base, size_t stride,
                              const uint32_t *slots, size_t n, size_t dim, float *out);
 
+/* Scalar codes of a vector; codec/codes.h has their meaning. */
+enum annk_code {
+    ANNK_SQ8, /* byte b of a dimension stands for b - 128 */
+    ANNK_SQ4, /* nibble c of a dimension stands for 2 c - 15; of each 128 dimensions the low
+                 nibbles of 64 bytes are the first 64, the high nibbles the rest */
+    ANNK_NCODES
+};
+
+/*
+ * dots[i] = sum over the dimensions of query * (what the code in slots[i]
+ * stands for), an exact integer, the same in every table.  query_sum is the
+ * sum of query [padded].  padded is a multiple of 64 (SQ4: of 128), at most
+ * 65,664: then |dot| <= 128 * 128 * 65,664 < 2^31.  A code is padded (SQ4:
+ * padded / 2) bytes at base + slot * stride; the vectors `ahead` places
+ * further on in slots are fetched from memory meanwhile (0: a good number for
+ * most machines), the first ones at once.
+ */
+typedef void (*annk_code_dots_fn)(const int8_t *query, int32_t query_sum, const uint8_t *base,
+                                  size_t stride, const uint32_t *slots, size_t n,
+                                  size_t padded, unsigned ahead, int32_t *dots);
+
 struct annk_ops {
     const char *name; /* "scalar", "avx2", "avx512" or "neon" */
 
@@ -105,6 +126,29 @@ struct annk_ops {
      */
     size_t (*l2_below_f32)(float *dots, const float *norms, float qnorm, size_t n, float limit,
                            uint32_t *out);
+
+    annk_code_dots_fn code_dots[ANNK_NCODES];
+
+    /*
+     * The steps of a rotation, in place, the same bits in every table.
+     * fwht_f32: the fast Walsh-Hadamard transform, not normalised; n is a power
+     * of two >= 64.  Butterflies of span 1, 2, 4, ... n / 2 in this order, each
+     * (a, b) -> (a + b, a - b).
+     */
+    void (*fwht_f32)(float *x, size_t n);
+    /* Negates x[i] where bit i % 64 of word i / 64 is set. */
+    void (*flip_signs_f32)(float *x, const uint64_t *bits, size_t n);
+    /* (a[i], b[i]) -> (a[i] + b[i], a[i] - b[i]); a and b do not overlap. */
+    void (*butterfly_f32)(float *a, float *b, size_t n);
+
+    /*
+     * out[i] = y[i] * inverse_step (rounded to float), rounded to the nearest
+     * integer, even on a tie, and brought to -127..127; a NaN gives -127.  Same
+     * bits in every table.
+     */
+    void (*quantise_s8)(const float *y, float inverse_step, int8_t *out, size_t n);
+    /* The largest |x[i]|, 0 when n is 0; x without NaN. */
+    float (*max_abs_f32)(const float *x, size_t n);
 };
 
 /*

@@ -2,8 +2,9 @@
 # the file of one instruction set goes to libkith_kernels_{avx2,avx512,neon}_la_SOURCES, which
 # alone is compiled with that set's flags.
 libkith_kernels_la_SOURCES += \
-	ann/kernels/kernels.h ann/kernels/body.h ann/kernels/body_float.h ann/kernels/body_quad.h \
-	ann/kernels/dispatch.c ann/kernels/scalar.c
+	ann/kernels/kernels.h ann/kernels/body.h ann/kernels/body_code.h \
+	ann/kernels/body_float.h ann/kernels/body_quad.h \
+	ann/kernels/dispatch.c ann/kernels/scalar.c ann/kernels/code_scalar.c
 libkith_kernels_avx2_la_SOURCES += ann/kernels/avx2.c
 libkith_kernels_avx512_la_SOURCES += ann/kernels/avx512.c
 libkith_kernels_neon_la_SOURCES += ann/kernels/neon.c

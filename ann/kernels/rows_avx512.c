@@ -1,0 +1,143 @@
+/*
+ * Rows with AVX-512 VBMI and VNNI.  A group's 16 places are the 32-bit lanes
+ * of a register; vpermb looks 64 nibbles up in the tables of four groups of
+ * dimensions, and vpdpbusd, a plane's weight in its other operand, adds each
+ * lane's four entries: no 16-bit sums, no fold at the end.
+ */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+#include <immintrin.h>
+
+#define ANNK_ROWS_VECTORS
+#include "body_rows.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+ALWAYS __mmask16 low_lanes(size_t n)
+{
+    return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
+}
+
+static float row_own(const struct annk_row_query *q, const uint8_t *row)
+{
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    __m512i dot = _mm512_setzero_si512(), norm = dot;
+    for (size_t i = 0; i < q->padded; i += 64) {
+        const __m512i u = _mm512_loadu_si512(row + i), c = _mm512_xor_si512(u, flip);
+        dot = _mm512_dpbusd_epi32(dot, u, _mm512_loadu_si512(q->query + i));
+        norm = _mm512_dpbusd_epi32(norm, _mm512_abs_epi8(c), _mm512_abs_epi8(c));
+    }
+    return row_own_distance(q, _mm512_reduce_add_epi32(norm),
+                            _mm512_reduce_add_epi32(dot) - 128 * q->query_sum);
+}
+
+/* The sums of table entries of one group's places, 16 lanes. */
+ALWAYS __m512i group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks,
+                          unsigned planes)
+{
+    const __m512i low4 = _mm512_set1_epi8(0x0f), tables = _mm512_set1_epi32(0x30201000);
+    __m512i even = _mm512_setzero_si512(), odd = even;
+    for (size_t c = 0; c < chunks; c++, sums += 128) {
+        const __m512i t0 = _mm512_loadu_si512(sums), t1 = _mm512_loadu_si512(sums + 64);
+        for (unsigned p = 0; p < planes; p++, bits += 64) {
+            const __m512i x = _mm512_loadu_si512(bits), weight = _mm512_set1_epi8((char)(1 << p));
+            const __m512i lo = _mm512_ternarylogic_epi32(x, low4, tables, 0xea);
+            const __m512i hi =
+                _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), low4, tables, 0xea);
+            even = _mm512_dpbusd_epi32(even, _mm512_permutexvar_epi8(lo, t0), weight);
+            odd = _mm512_dpbusd_epi32(odd, _mm512_permutexvar_epi8(hi, t1), weight);
+        }
+    }
+    return _mm512_add_epi32(even, odd);
+}
+
+/* One group: estimates, those at most limit and not visited to dists and ids; how many. */
+ALWAYS size_t scan_group(const struct annk_row_query *q, const uint8_t *group, __m512i sums,
+                         __m512 own, __m512 limit, const uint64_t *visited, float *dists,
+                         uint32_t *ids)
+{
+    const __m512i at = _mm512_loadu_si512(group);
+    const __m512 a = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(group + 64)));
+    const __m512 b = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(group + 96)));
+    const __m512 t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_set1_ps(q->scale),
+                                     _mm512_set1_ps(q->offset));
+    const __m512 d = _mm512_fmadd_ps(b, t, _mm512_add_ps(own, a));
+    __mmask16 m = _mm512_cmp_ps_mask(d, limit, _CMP_LE_OQ);
+    m = _mm512_mask_cmplt_epu32_mask(m, at, _mm512_set1_epi32((int)q->slots));
+    const __m512i words = _mm512_mask_i32gather_epi32(
+        _mm512_setzero_si512(), m, _mm512_srli_epi32(at, 5), (const int *)visited, 4);
+    const __m512i bit = _mm512_sllv_epi32(_mm512_set1_epi32(1),
+                                          _mm512_and_si512(at, _mm512_set1_epi32(31)));
+    m = _mm512_mask_testn_epi32_mask(m, words, bit);
+    const size_t n = (size_t)__builtin_popcount(m);
+    const __mmask16 out = low_lanes(n);
+    _mm512_mask_storeu_ps(dists, out, _mm512_maskz_compress_ps(m, d));
+    _mm512_mask_storeu_epi32(ids, out, _mm512_maskz_compress_epi32(m, at));
+    return n;
+}
+
+ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, float own,
+                          float limit, const uint64_t *visited, float *dists, uint32_t *ids,
+                          unsigned planes)
+{
+    const size_t step = annk_row_group_bytes(q->padded, planes), chunks = q->padded / 32;
+    const uint8_t *group = row + q->padded;
+    const __m512 o = _mm512_set1_ps(own), most = _mm512_set1_ps(limit);
+    size_t n = 0;
+    for (uint32_t g = 0; g < q->groups; g++, group += step)
+        n += scan_group(q, group, group_sums(q->sums, group + 128, chunks, planes), o, most,
+                        visited, dists + n, ids + n);
+    return n;
+}
+
+static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
+                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+{
+    switch (q->planes) {
+    case 1: return scan_planes(q, row, own, limit, visited, dists, ids, 1);
+    case 2: return scan_planes(q, row, own, limit, visited, dists, ids, 2);
+    case 3: return scan_planes(q, row, own, limit, visited, dists, ids, 3);
+    default: return scan_planes(q, row, own, limit, visited, dists, ids, 4);
+    }
+}
+
+static size_t row_lowest(const float *dists, size_t n)
+{
+    const __m512 far = _mm512_set1_ps(INFINITY);
+    const __m512i step = _mm512_set1_epi32(16);
+    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i best_at = index;
+    __m512 best = far;
+    for (size_t i = 0; i < n; i += 16) {
+        const __m512 d = _mm512_mask_loadu_ps(far, low_lanes(n - i), dists + i);
+        const __mmask16 less = _mm512_cmp_ps_mask(d, best, _CMP_LT_OQ);
+        best = _mm512_mask_mov_ps(best, less, d);
+        best_at = _mm512_mask_mov_epi32(best_at, less, index);
+        index = _mm512_add_epi32(index, step);
+    }
+    const __mmask16 equal =
+        _mm512_cmp_ps_mask(best, _mm512_set1_ps(_mm512_reduce_min_ps(best)), _CMP_EQ_OQ);
+    const __mmask16 lanes = equal & low_lanes(n);
+    return _mm512_mask_reduce_min_epu32(lanes, best_at);
+}
+
+static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
+{
+    const __m512 most = _mm512_set1_ps(limit);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = low_lanes(n - i);
+        const __m512 d = _mm512_maskz_loadu_ps(lanes, dists + i);
+        const __m512i id = _mm512_maskz_loadu_epi32(lanes, ids + i);
+        const __mmask16 m = _mm512_mask_cmp_ps_mask(lanes, d, most, _CMP_LE_OQ);
+        const size_t more = (size_t)__builtin_popcount(m);
+        _mm512_mask_storeu_ps(dists + kept, low_lanes(more), _mm512_maskz_compress_ps(m, d));
+        _mm512_mask_storeu_epi32(ids + kept, low_lanes(more),
+                                 _mm512_maskz_compress_epi32(m, id));
+        kept += more;
+    }
+    return kept;
+}
+
+DEFINE_ROWS(avx512);
