@@ -16,7 +16,6 @@
 
 #include "ann/base/error.h"
 #include "ann/hnsw/hnsw.h"
-#include "ann/search/scan.h"
 
 #define BATCH_MAX 256    /* nodes; smaller for very wide rows */
 #define BATCH_SHARE 24   /* a batch is at most 1/24 of the graph */
@@ -65,17 +64,12 @@ static size_t back_width(const struct hnsw *h)
 static void look_at_batch(const struct build *b, const void *query, size_t self, uint32_t level,
                           struct beam *beam, struct hnsw_worker *w)
 {
-    const struct vectors *v = b->h->vec;
     for (size_t at = 0; at < self;) {
         size_t n = 0;
-        for (; at < self && n < SCAN_BATCH; at++)
+        for (; at < self && n < HNSW_BATCH; at++)
             if (hnsw_level(b->h, b->slots[at]) >= level)
-                ((uint32_t *)w->scratch.slots.data)[n++] = b->slots[at];
-        const uint32_t *slots = w->scratch.slots.data;
-        float *dists = w->scratch.dists.data;
-        v->many(query, v->data.data, v->stride, slots, n, v->dim, dists);
-        for (size_t i = 0; i < n; i++)
-            beam_insert(beam, key_make(dists[i], slots[i]));
+                w->slots[n++] = b->slots[at];
+        hnsw_enter(b->h, query, w->slots, n, beam, w);
     }
 }
 
@@ -90,7 +84,7 @@ static size_t link_forward(const struct build *b, uint32_t slot, uint32_t level,
     for (size_t i = 0; i < beam->size; i++)
         e[i] = (struct hnsw_edge){key_dist(beam->keys[i]), key_slot(beam->keys[i]), 0};
     hnsw_sort_edges(e, beam->size, slot);
-    const size_t n = hnsw_select(h, e, beam->size, width, w->row_query);
+    const size_t n = hnsw_select(h, e, beam->size, width, w);
     hnsw_store_row(h, slot, level, e, n);
     size_t backs = 0;
     const size_t most = n < back_width(h) ? n : back_width(h);
@@ -107,17 +101,16 @@ static void find_neighbours(void *arg, size_t i, unsigned worker)
     struct hnsw *h = b->h;
     struct hnsw_worker *w = &b->workers[worker];
     const uint32_t slot = b->slots[i], top = hnsw_level(h, slot);
-    struct ann_search_stats ignored = {0};
-    const void *query = hnsw_row_query(h, slot, w->scratch.query.data);
+    const void *query = hnsw_slot_query(h, slot, w->query);
     struct link_back *back = b->links + b->link_at[i];
     struct beam beam;
     search_key start = KEY_MAX;
     if (h->entry != HNSW_NONE)
-        start = hnsw_descend(h, query, top, &w->scratch, &ignored);
+        start = hnsw_find_start(h, query, top, w);
     for (uint32_t level = top; level + 1 > 0; level--) {
-        beam_reset(&beam, w->scratch.keys.data, h->ef_construction);
+        beam_reset(&beam, w->keys, h->ef_construction);
         if (start != KEY_MAX && level <= h->max_level) {
-            hnsw_search_level(h, query, level, start, &beam, &w->scratch, &ignored);
+            hnsw_find(h, query, level, start, &beam, w);
             start = beam.keys[0] & ~KEY_FLAG;
         }
         look_at_batch(b, query, i, level, &beam, w);

@@ -6,7 +6,6 @@
 #include "ann/base/error.h"
 #include "ann/base/rng.h"
 #include "ann/hnsw/hnsw.h"
-#include "ann/search/scan.h"
 
 ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state)
 {
@@ -138,52 +137,6 @@ const void *hnsw_row_query(const struct hnsw *h, uint32_t slot, void *room)
     return room;
 }
 
-/* ---- workers ---- */
-
-static ann_err worker_open(const struct hnsw *h, struct hnsw_worker *w, size_t edges)
-{
-    const size_t batch = edges > SCAN_BATCH ? edges : SCAN_BATCH;
-    w->edge_room = edges;
-    w->edges = mem_alloc(edges * sizeof *w->edges);
-    w->slots = mem_alloc(edges * sizeof *w->slots);
-    w->dists = mem_alloc(edges * sizeof *w->dists);
-    w->places = mem_alloc(edges * sizeof *w->places);
-    w->row_query = mem_alloc(2 * h->vec->query_bytes); /* two rows at once in select.c */
-    if (!w->edges || !w->slots || !w->places || !w->dists || !w->row_query)
-        return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu candidates", edges);
-    return scratch_reserve(&w->scratch, h->vec, h->slots, edges + 2, batch);
-}
-
-void hnsw_workers_close(struct hnsw_worker *w, unsigned n)
-{
-    for (unsigned i = 0; w && i < n; i++) {
-        scratch_free(&w[i].scratch);
-        mem_free(w[i].edges);
-        mem_free(w[i].slots);
-        mem_free(w[i].places);
-        mem_free(w[i].dists);
-        mem_free(w[i].row_query);
-    }
-    mem_free(w);
-}
-
-ann_err hnsw_workers_open(const struct hnsw *h, unsigned n, size_t edges,
-                          struct hnsw_worker **out)
-{
-    struct hnsw_worker *w = mem_zalloc(n, sizeof *w);
-    if (!w)
-        return ANN_FAIL(ANN_ENOMEM, "out of memory for %u workers", n);
-    for (unsigned i = 0; i < n; i++) {
-        const ann_err err = worker_open(h, &w[i], edges);
-        if (err) {
-            hnsw_workers_close(w, n);
-            return err;
-        }
-    }
-    *out = w;
-    return ANN_OK;
-}
-
 /* ---- known while growing ---- */
 
 size_t hnsw_load_row(const struct hnsw *h, uint32_t slot, uint32_t level, struct hnsw_edge *e,
@@ -199,12 +152,12 @@ size_t hnsw_load_row(const struct hnsw *h, uint32_t slot, uint32_t level, struct
             e[i] = (struct hnsw_edge){dist[i], row[i], kept[i]};
         return n;
     }
-    const void *q = hnsw_row_query(h, slot, w->row_query);
-    h->vec->many(q, h->vec->data.data, h->vec->stride, row, n, h->vec->dim, w->dists);
+    const void *q = hnsw_slot_query(h, slot, w->other_query);
+    hnsw_distances(h, q, row, n, w->dists);
     for (size_t i = 0; i < n; i++)
         e[i] = (struct hnsw_edge){w->dists[i], row[i], 0};
     hnsw_sort_edges(e, n, slot);
-    return hnsw_select(h, e, n, width, w->row_query);
+    return hnsw_select(h, e, n, width, w);
 }
 
 void hnsw_store_row(struct hnsw *h, uint32_t slot, uint32_t level, const struct hnsw_edge *e,

@@ -4,6 +4,7 @@
  * hierarchical navigable small world graphs", TPAMI 2020.  docs/hnsw.md says where we depart.
  *
  * graph.c memory, rows, levels   select.c choosing neighbours   build.c adding in batches
+ * find.c near neighbours of a stored vector, workers' memory
  * search.c queries   remove.c removal, repair, renumbering   reach.c every node reachable
  * check.c soundness   hnsw_file.c sections and the kind table
  *
@@ -95,16 +96,47 @@ struct hnsw_edge {
     uint32_t kept;
 };
 
-/* A thread's memory while the graph changes. */
+/* Most slots that one call looks at at once, rows apart. */
+#define HNSW_BATCH 256
+
+/* A thread's memory while the graph changes.  Room of slots, places, twins, dists and fresh: the wider
+ * of edge_room and HNSW_BATCH. */
 struct hnsw_worker {
-    struct scratch scratch;
+    struct buf memory;       /* holds all that follows */
+    uint64_t *seen;          /* bitmap of nodes; clear between walks */
+    size_t seen_bytes;
+    uint32_t *noted;         /* [noted_room]: nodes marked in seen */
+    size_t noted_count, noted_room;
+    bool noted_lost;         /* noted overflowed: it is not all of them */
+    search_key *keys;        /* of a beam of edge_room */
+    search_key *fresh;
     struct hnsw_edge *edges; /* [edge_room] */
     size_t edge_room;
-    void *row_query;         /* a stored row as a query */
-    uint32_t *slots;         /* [edge_room] */
-    uint32_t *places;        /* [edge_room] */
-    float *dists;            /* [edge_room] */
+    uint32_t *slots, *places, *twins;
+    float *dists;
+    void *query, *other_query; /* stored vectors as queries */
 };
+
+/* Room to note n more nodes. */
+static inline void hnsw_visit_room(struct hnsw_worker *w, size_t n)
+{
+    if (w->noted_count + n > w->noted_room) {
+        w->noted_count = 0;
+        w->noted_lost = true;
+    }
+}
+
+/* Marks a node as seen; true if it was not. */
+static inline bool hnsw_visit(struct hnsw_worker *w, uint32_t slot)
+{
+    uint64_t *word = &w->seen[slot >> 6];
+    const uint64_t bit = UINT64_C(1) << (slot & 63);
+    const bool fresh = !(*word & bit);
+    *word |= bit;
+    w->noted[w->noted_count] = slot;
+    w->noted_count += fresh;
+    return fresh;
+}
 
 /* choose.c */
 uint32_t hnsw_choose_m(const ann_options *o);
@@ -119,9 +151,6 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job);
 float hnsw_distance(const struct hnsw *h, const void *query, uint32_t slot);
 /* The stored row in the form of a query: itself, or converted at `room`. */
 const void *hnsw_row_query(const struct hnsw *h, uint32_t slot, void *room);
-ann_err hnsw_workers_open(const struct hnsw *h, unsigned n, size_t edges,
-                          struct hnsw_worker **out);
-void hnsw_workers_close(struct hnsw_worker *w, unsigned n);
 /* A row with distances and marks, from what is known or worked out again, at e [width]. */
 size_t hnsw_load_row(const struct hnsw *h, uint32_t slot, uint32_t level, struct hnsw_edge *e,
                      struct hnsw_worker *w);
@@ -131,13 +160,35 @@ void hnsw_store_row(struct hnsw *h, uint32_t slot, uint32_t level, const struct 
 void hnsw_count_in_degrees(struct hnsw *h);
 void hnsw_forget(struct hnsw *h); /* drops what is known only while growing */
 
+/* find.c */
+/* A stored vector as a query for distances between stored vectors: of codes if there are any,
+ * where it lies or at room [hnsw_slot_query_bytes], on a cache line. */
+const void *hnsw_slot_query(const struct hnsw *h, uint32_t slot, void *room);
+size_t hnsw_slot_query_bytes(const struct hnsw *h);
+void hnsw_distances(const struct hnsw *h, const void *query, const uint32_t *slots, size_t n,
+                    float *out);
+ann_err hnsw_workers_open(const struct hnsw *h, unsigned n, size_t edges,
+                          struct hnsw_worker **out);
+void hnsw_workers_close(struct hnsw_worker *w, unsigned n);
+void hnsw_unvisit(struct hnsw_worker *w);
+/* Enters slots [n] into a beam at w->keys. */
+void hnsw_enter(const struct hnsw *h, const void *query, const uint32_t *slots, size_t n,
+                struct beam *b, struct hnsw_worker *w);
+/* Best-first search of one level from `start` into an empty beam at w->keys, narrower than
+ * edge_room. */
+void hnsw_find(const struct hnsw *h, const void *query, uint32_t level, search_key start,
+               struct beam *b, struct hnsw_worker *w);
+/* Greedy descent from the entry down to level `to`, the nearest node found. */
+search_key hnsw_find_start(const struct hnsw *h, const void *query, uint32_t to,
+                           struct hnsw_worker *w);
+
 /* select.c */
 /* Sorts by distance, ties in an order that differs from `of` to `of`. */
 void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of);
 /* Algorithm 4 on e [n], sorted by distance to one node: marks those kept, moves them and then
  * the nearest others to the front; returns how many stand there, at most width. */
 size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
-                   void *room);
+                   struct hnsw_worker *w);
 /* Offers a new edge to a row e [*n] of at most width places, marks kept up to date.  A full row
  * gives up its farthest filler, or its farthest edge, but not the last way to a node, if
  * in_degree [slots] is given. */

@@ -1,5 +1,6 @@
 # ann/hnsw, part of libkith-ann-core.la: the graph.
 libkith_ann_core_la_SOURCES += \
 	ann/hnsw/hnsw.h \
-	ann/hnsw/build.c ann/hnsw/check.c ann/hnsw/choose.c ann/hnsw/graph.c ann/hnsw/hnsw_file.c \
+	ann/hnsw/build.c ann/hnsw/check.c ann/hnsw/choose.c ann/hnsw/find.c \
+	ann/hnsw/graph.c ann/hnsw/hnsw_file.c \
 	ann/hnsw/reach.c ann/hnsw/remove.c ann/hnsw/search.c ann/hnsw/select.c

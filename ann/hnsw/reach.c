@@ -35,8 +35,8 @@ static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept,
             return false;
         in[e[worst].slot]--;
     }
-    const void *q = hnsw_row_query(h, p, w->row_query);
-    e[worst] = (struct hnsw_edge){hnsw_distance(h, q, slot), slot, 1};
+    hnsw_distances(h, hnsw_slot_query(h, p, w->other_query), &slot, 1, w->dists);
+    e[worst] = (struct hnsw_edge){w->dists[0], slot, 1};
     in[slot]++;
     hnsw_store_row(h, p, 0, e, n);
     return true;
@@ -135,13 +135,11 @@ ann_err hnsw_unreached(const struct hnsw *h, uint32_t *count, uint32_t *first)
 static uint32_t link_unreached(struct hnsw *h, uint32_t slot, const struct walk *k,
                                struct hnsw_worker *w)
 {
-    struct ann_search_stats ignored = {0};
-    const void *q = hnsw_row_query(h, slot, w->scratch.query.data);
+    const void *q = hnsw_slot_query(h, slot, w->query);
     const size_t width = w->edge_room - 1 < 64 ? w->edge_room - 1 : 64;
     struct beam b;
-    beam_reset(&b, w->scratch.keys.data, width);
-    const search_key start = hnsw_descend(h, q, 0, &w->scratch, &ignored);
-    hnsw_search_level(h, q, 0, start, &b, &w->scratch, &ignored);
+    beam_reset(&b, w->keys, width);
+    hnsw_find(h, q, 0, hnsw_find_start(h, q, 0, w), &b, w);
     for (int kept = 0; kept < 2; kept++)
         for (size_t i = 0; i < b.size; i++) {
             const uint32_t from = key_slot(b.keys[i]);

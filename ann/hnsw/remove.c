@@ -49,7 +49,7 @@ static void candidate(const struct hnsw *h, uint32_t self, uint32_t slot, struct
 {
     if (slot == self || *hnsw_state(h, slot) != HNSW_LINKED || *n == w->edge_room)
         return;
-    if (scratch_visit(&w->scratch, slot))
+    if (hnsw_visit(w, slot))
         w->slots[(*n)++] = slot;
 }
 
@@ -62,6 +62,7 @@ static void repair_row(void *arg, size_t i, unsigned worker)
     uint32_t width;
     const uint32_t *row = hnsw_row(h, self, s->level, &width);
     size_t n = 0;
+    hnsw_visit_room(w, w->edge_room);
     for (uint32_t j = 0; j < width && row[j] != HNSW_NONE; j++)
         candidate(h, self, row[j], w, &n);
     for (uint32_t j = 0; j < width && row[j] != HNSW_NONE; j++) {
@@ -71,13 +72,12 @@ static void repair_row(void *arg, size_t i, unsigned worker)
         for (uint32_t l = 0; l < width && more[l] != HNSW_NONE; l++)
             candidate(h, self, more[l], w, &n);
     }
-    scratch_unvisit(&w->scratch);
-    const void *q = hnsw_row_query(h, self, w->row_query);
-    h->vec->many(q, h->vec->data.data, h->vec->stride, w->slots, n, h->vec->dim, w->dists);
+    hnsw_unvisit(w);
+    hnsw_distances(h, hnsw_slot_query(h, self, w->other_query), w->slots, n, w->dists);
     for (size_t j = 0; j < n; j++)
         w->edges[j] = (struct hnsw_edge){w->dists[j], w->slots[j], 0};
     hnsw_sort_edges(w->edges, n, self);
-    n = hnsw_select(h, w->edges, n, width, w->row_query);
+    n = hnsw_select(h, w->edges, n, width, w);
     memcpy(s->edges + i * h->m0, w->edges, n * sizeof *w->edges);
     s->counts[i] = (uint32_t)n;
 }

@@ -12,6 +12,7 @@
 #include <config.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ann/base/rng.h"
 #include "ann/hnsw/hnsw.h"
@@ -45,33 +46,49 @@ void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of)
     }
 }
 
-/* A candidate at `dist` from the node against the edges kept so far, itself at `between` from
- * one that is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
+/* A candidate at `dist` from the node against an edge kept, itself at `between` from that one,
+ * which is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
 static inline bool shuts_out(float between, float kept_dist, float dist, size_t width,
-                             size_t *twins)
+                             uint32_t *twins)
 {
     *twins += between == dist && kept_dist == dist;
     return between < dist || *twins > width / 2;
 }
 
-size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
-                   void *room)
+/* Drops from w->places [*n] the candidates that the one just kept shuts out. */
+static void drop_shut_out(const struct hnsw *h, const struct hnsw_edge *e, size_t kept,
+                          size_t width, size_t *n, struct hnsw_worker *w)
 {
-    const struct vectors *v = h->vec;
-    void *const own_room = (char *)room + v->query_bytes;
-    size_t kept = 0, seen = 0;
-    for (; seen < n && kept < width; seen++) {
-        const void *q = hnsw_row_query(h, e[seen].slot, own_room);
-        size_t twins = 1;
-        bool keep = true;
-        for (size_t j = 0; j < seen && keep; j++)
-            keep = !e[j].kept || !shuts_out(hnsw_distance(h, q, e[j].slot), e[j].dist,
-                                            e[seen].dist, width, &twins);
-        e[seen].kept = keep;
-        kept += keep;
+    size_t left = 0;
+    for (size_t i = 0; i < *n; i++)
+        w->slots[i] = e[w->places[i]].slot;
+    hnsw_distances(h, hnsw_slot_query(h, e[kept].slot, w->other_query), w->slots, *n, w->dists);
+    for (size_t i = 0; i < *n; i++) {
+        const uint32_t at = w->places[i];
+        w->places[left] = at;
+        left += !shuts_out(w->dists[i], e[kept].dist, e[at].dist, width, &w->twins[at]);
     }
-    for (size_t i = seen; i < n; i++)
+    *n = left;
+}
+
+/* From near to far, each candidate kept is compared with all farther ones that are left, at
+ * once: the same edges are kept as if each candidate were compared with those kept before. */
+size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
+                   struct hnsw_worker *w)
+{
+    size_t kept = 0, left = n;
+    for (size_t i = 0; i < n; i++) {
         e[i].kept = 0;
+        w->places[i] = (uint32_t)i;
+        w->twins[i] = 1;
+    }
+    while (left > 0 && kept < width) {
+        const uint32_t nearest = w->places[0];
+        e[nearest].kept = 1;
+        kept++;
+        memmove(w->places, w->places + 1, --left * sizeof *w->places);
+        drop_shut_out(h, e, nearest, width, &left, w);
+    }
     if (n <= width)
         return n;
     /* The kept move to the front and the nearest others behind them: what is between is order
@@ -111,14 +128,13 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
 static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, size_t n,
                              float dist, bool nearer, const void *q, struct hnsw_worker *w)
 {
-    const struct vectors *v = h->vec;
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
         if (e[i].kept && (e[i].dist <= dist) == nearer) {
             w->slots[count] = e[i].slot;
             w->places[count++] = (uint32_t)i;
         }
-    v->many(q, v->data.data, v->stride, w->slots, count, v->dim, w->dists);
+    hnsw_distances(h, q, w->slots, count, w->dists);
     return count;
 }
 
@@ -130,9 +146,9 @@ void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t wid
     for (size_t i = 0; i < *n; i++)
         if (e[i].slot == fresh.slot)
             return;
-    const void *q = hnsw_row_query(h, fresh.slot, w->row_query);
+    const void *q = hnsw_slot_query(h, fresh.slot, w->other_query);
     size_t count = kept_distances(h, e, *n, fresh.dist, true, q, w);
-    size_t twins = 1;
+    uint32_t twins = 1;
     fresh.kept = 1;
     for (size_t i = 0; i < count && fresh.kept; i++)
         fresh.kept = !shuts_out(w->dists[i], e[w->places[i]].dist, fresh.dist, width, &twins);
