@@ -1,8 +1,9 @@
 /*
  * rows.h in plain C, for every table: the whole of the scalar one, and what
  * an instruction set has no better way for.  Loops over integers are written
- * so that the compiler can use the set's vectors.  ANNK_ROWS_OWN,
- * ANNK_ROWS_SCAN and so on, when defined, replace a function here.
+ * so that the compiler can use the set's vectors.  A file that brings its own
+ * row_own, row_scan, row_lowest, row_keep and row_fill defines ANNK_ROWS_VECTORS
+ * and, before DEFINE_ROWS, those.
  */
 #ifndef ANNK_BODY_ROWS_H
 #define ANNK_BODY_ROWS_H
@@ -278,12 +279,74 @@ static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
 
 #endif
 
+/* The step in which the sums are counted; *total: of all magnitudes. */
+static inline float row_sums_step(const float *y, size_t padded, float *total)
+{
+    float most[8] = {0}, sum[8] = {0};
+    for (size_t i = 0; i < padded; i += 32)
+        for (unsigned g = 0; g < 8; g++) {
+            const float *v = y + i + 4 * g;
+            const float span = fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]);
+            most[g] = span > most[g] ? span : most[g];
+            sum[g] += span;
+        }
+    for (unsigned g = 1; g < 8; g++) {
+        most[0] = most[g] > most[0] ? most[g] : most[0];
+        sum[0] += sum[g];
+    }
+    *total = sum[0];
+    return 2 * most[0] / 255;
+}
+
+#ifndef ANNK_ROWS_VECTORS
+
+/* The 16 entries of one table. */
+static inline void row_fill(const float *v, float per_step, uint8_t *entries)
+{
+    static const float signs[4][16] = {
+        {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1},
+        {-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1},
+        {-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1},
+        {-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1},
+    };
+    const float least = fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]);
+    int32_t e[16];
+    for (unsigned s = 0; s < 16; s++) {
+        const float sum = least + signs[0][s] * v[0] + signs[1][s] * v[1] +
+                          signs[2][s] * v[2] + signs[3][s] * v[3];
+        e[s] = (int32_t)(sum * per_step + 0.5f);
+    }
+    for (unsigned s = 0; s < 16; s++)
+        entries[s] = (uint8_t)(e[s] < 0 ? 0 : e[s] > 255 ? 255 : e[s]);
+}
+
+#endif
+
+#ifdef ANNK_ROWS_VECTORS
+static inline void row_fill(const float *v, float per_step, uint8_t *entries);
+#endif
+
+static void row_sums(const float *y, size_t padded, unsigned planes, uint8_t *entries,
+                     struct annk_row_query *q)
+{
+    float total;
+    const float step = row_sums_step(y, padded, &total), per_step = step > 0 ? 1 / step : 0;
+    for (size_t chunk = 0; chunk < padded / 32; chunk++)
+        for (unsigned g = 0; g < 8; g++)
+            row_fill(y + 32 * chunk + 4 * g, per_step,
+                     entries + 128 * chunk + 64 * (g & 1) + 16 * (g >> 1));
+    q->sums = entries;
+    q->scale = 0.5f * step;
+    q->offset = -0.5f * (float)((1u << planes) - 1) * total;
+}
+
 #define DEFINE_ROWS(ISA)                                                                    \
     const struct annk_row_ops annk_rows_##ISA = {.name = #ISA,                              \
                                                  .own = row_own,                            \
                                                  .scan = row_scan,                          \
                                                  .lowest = row_lowest,                      \
                                                  .keep = row_keep,                          \
-                                                 .encode = row_encode}
+                                                 .encode = row_encode,                      \
+                                                 .sums = row_sums}
 
 #endif

@@ -82,16 +82,17 @@ struct annk_row_ops {
      */
     void (*encode)(const uint8_t *own, const uint8_t *other, size_t padded, unsigned planes,
                    uint32_t *words, struct annk_row_code *out);
-};
 
-/*
- * The table of sums: for each 4 dimensions, the 16 sums of their values with
- * signs (bit set: +), from the least one on, in units of `step`, rounded.
- * A chunk of 32 dimensions has 128 entries: those of dimensions 8g..8g+3 at
- * 16g, those of 8g+4..8g+7 at 64 + 16g.  Sets sums, scale and offset of q.
- */
-void annk_row_sums(const float *y, size_t padded, unsigned planes, uint8_t *sums,
-                   struct annk_row_query *q);
+    /*
+     * The table of sums of y [padded]: for each 4 dimensions the 16 sums of
+     * their values with signs (bit j of the index set: + value j), above the
+     * least one, in units of one step, rounded.  A chunk of 32 dimensions has
+     * 128 entries: those of dimensions 8g..8g+3 at 16g, those of 8g+4..8g+7 at
+     * 64 + 16g.  Sets sums (which points to them), scale and offset of q.
+     */
+    void (*sums)(const float *y, size_t padded, unsigned planes, uint8_t *entries,
+                 struct annk_row_query *q);
+};
 
 static inline size_t annk_row_group_bytes(size_t padded, unsigned planes)
 {

@@ -140,4 +140,21 @@ static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
     return kept;
 }
 
+static inline void row_fill(const float *v, float per_step, uint8_t *entries)
+{
+    const __m512 zero = _mm512_setzero_ps();
+    const __m512 s0 = _mm512_set1_ps(v[0]), s1 = _mm512_set1_ps(v[1]),
+                 s2 = _mm512_set1_ps(v[2]), s3 = _mm512_set1_ps(v[3]);
+    __m512 sum = _mm512_add_ps(_mm512_mask_sub_ps(s0, 0x5555, zero, s0),
+                        _mm512_mask_sub_ps(s1, 0x3333, zero, s1));
+    sum = _mm512_add_ps(sum, _mm512_add_ps(_mm512_mask_sub_ps(s2, 0x0f0f, zero, s2),
+                                           _mm512_mask_sub_ps(s3, 0x00ff, zero, s3)));
+    const __m512 least = _mm512_set1_ps(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]));
+    const __m512 e = _mm512_fmadd_ps(_mm512_add_ps(sum, least), _mm512_set1_ps(per_step),
+                                     _mm512_set1_ps(0.5f));
+    _mm_storeu_si128((__m128i *)entries,
+                     _mm512_cvtusepi32_epi8(_mm512_max_epi32(_mm512_cvttps_epi32(e),
+                                                             _mm512_setzero_si512())));
+}
+
 DEFINE_ROWS(avx512);
