@@ -11,7 +11,8 @@
  *
  * Invariants: data [slots, stride] with stride = padded (sq8) or padded / 2 (sq4) bytes;
  * distances between stored codes come from integers alone, so they are the same on every
- * instruction set; |y - y^| <= max_error for every coded vector. */
+ * instruction set; |y - y^| <= max_error for every coded vector; generation changes whenever
+ * frame or step do, and a query is good for its own generation only. */
 #ifndef KITH_CODEC_CODES_H
 #define KITH_CODEC_CODES_H
 
@@ -27,6 +28,7 @@ struct codes {
     float max_error;     /* in code space, of every vector coded so far */
     struct buf data;     /* u8 [slots, stride] */
     struct buf norms;    /* i32 [slots] */
+    uint32_t generation; /* how often it was trained: not in the file */
     uint32_t ahead;      /* vectors fetched ahead by codes_distances: of this host, not of the file */
 };
 
@@ -37,10 +39,12 @@ struct code_query {
     int32_t norm;      /* of a stored code: its integer norm; else -1 */
     float norm2;       /* |y|^2 */
     float step;        /* y ~ step * high */
-    float error;       /* |y - step * high| */
+    float error;       /* at least |y - step * high| */
     float low_step;    /* y ~ step * high + low_step * low */
     int32_t low_sum;   /* of low */
-    float reserved[8]; /* so that what follows begins on a cache line */
+    double raw_scale, raw_shift; /* what codes_raw_distance does */
+    uint32_t generation; /* of the codes it was made for */
+    uint32_t reserved[3]; /* so that what follows begins on a cache line */
 };
 
 static inline size_t code_query_bytes(uint32_t padded)
@@ -75,12 +79,18 @@ ann_err codes_init(struct codes *c, enum code_type type, const struct annk_ops *
                    ann_metric metric, uint32_t dim, uint64_t seed);
 void codes_free(struct codes *c);
 
-/* Learns frame and step from rows [n]. */
-ann_err codes_train(struct codes *c, uint64_t n,
-                    const float *(*row)(void *arg, uint64_t i, float *room), void *arg);
+/* Learns frame and step from rows [n], n > 0; largest: a squared norm that is to fit under ip.
+ * What is coded already is not good for it any more.  On failure c is as it was. */
+ann_err codes_train(struct codes *c, uint64_t n, frame_row_fn row, void *arg, double largest);
 
 ann_err codes_reserve(struct codes *c, uint32_t slots);
 void codes_resize(struct codes *c, uint32_t slots); /* reserved: cannot fail */
+
+/* What y ~ unit * code has for unit: step, or half of it where codes are odd numbers. */
+static inline float codes_unit(const struct codes *c)
+{
+    return c->type == CODE_SQ4 ? c->step / 2 : c->step;
+}
 
 /* Codes x [dim] (f32; normalised under cosine) into a slot; returns its error |y - y^|, which the
  * caller takes the maximum of (threads code at the same time).  room: f32 [2 * padded]. */
@@ -97,7 +107,7 @@ void codes_query(const struct codes *c, const float *q, struct code_query *out);
 void codes_row_query(const struct codes *c, uint32_t slot, struct code_query *out);
 
 /* Squared distances in code space from a query to the codes of slots.  For a stored code in units
- * of step^2, else in code space; clamped at 0. */
+ * of codes_unit^2, else in code space; clamped at 0. */
 void codes_distances(const struct codes *c, const struct code_query *q, const uint32_t *slots,
                      size_t n, float *dists);
 
@@ -108,8 +118,15 @@ void codes_distances_fine(const struct codes *c, const struct code_query *q,
 
 /* A squared distance of code space as the raw distance of the metric (what the float kernels of
  * vectors.h would give): l2, or -inner product under ip and cosine. */
-float codes_raw_distance(const struct codes *c, const struct code_query *q, float dist);
+static inline float codes_raw_distance(const struct codes *c, const struct code_query *q,
+                                       float dist)
+{
+    (void)c;
+    return (float)(q->raw_scale * dist + q->raw_shift);
+}
 
-/* Room that codes_distances needs: none; dims are at most 65,536 + 1 padded. */
+/* ANN_EDAMAGED where the norm of a live slot [slots] is not its code's, or the code is one that
+ * is never made.  live: a bitmap. */
+ann_err codes_verify(const struct codes *c, const uint64_t *live, uint32_t slots);
 
 #endif
