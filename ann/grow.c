@@ -29,7 +29,12 @@ static ann_err grow(const ann_index *ix, const struct query_params *p, ann_searc
         return err;
     const uint32_t most = kind_passing(&ix->vec, &q);
     q.k = k < most ? k : most;
-    q.effort = p->effort > 2 * q.k ? p->effort : 2 * q.k;
+    if (p->recall > 0)
+        err = calibration_effort(&ix->calibration, p->recall, q.k ? q.k : 1, &q.effort);
+    else
+        q.effort = p->effort > 2 * q.k ? p->effort : 2 * q.k;
+    if (err)
+        return err;
     if (q.k > g->room) {
         search_key *more = mem_resize(g->keys, q.k * sizeof *more);
         if (!more)

@@ -299,6 +299,7 @@ static void publish(struct adding *a)
         vectors_set_live(&ix->vec, a->slots[i], true);
         idmap_put(&ix->ids, a->slots[i], adding_id(a, i));
     }
+    calibration_changed(&ix->calibration, a->n);
     pthread_rwlock_unlock(&ix->gate);
 }
 
@@ -412,6 +413,7 @@ static ann_err remove_locked(ann_index *ix, const uint32_t *slots, size_t n,
             vectors_set_live(&ix->vec, slots[i], false);
         }
         ix->kind->remove(ix->state, slots, n);
+        calibration_changed(&ix->calibration, n);
     }
     pthread_rwlock_unlock(&ix->gate);
     if (!err) /* they are gone; if the repair fails for memory, the next one does it */
@@ -566,6 +568,7 @@ ann_err ann_index_info(const ann_index *ix, ann_info *info)
         .vector_bytes = v->data.bytes,
         .id_bytes = ix->ids.ids.bytes + ix->ids.table.bytes,
         .isa = v->ops->name,
+        .calibrated_recall = calibration_best(&ix->calibration),
     };
     ix->kind->info(ix->state, &full);
     pthread_rwlock_unlock(gate);

@@ -27,7 +27,7 @@ static size_t common_parts(const ann_index *ix, struct kfile_part *parts)
 static ann_err save_locked(ann_index *ix, const char *path)
 {
     const struct vectors *v = &ix->vec;
-    struct kfile_part parts[3 + KIND_PARTS];
+    struct kfile_part parts[3 + KIND_PARTS + 1];
     struct kfile_meta meta = {
         .kind = ix->opt.kind,
         .metric = v->metric,
@@ -40,6 +40,7 @@ static ann_err save_locked(ann_index *ix, const char *path)
     };
     size_t n = common_parts(ix, parts);
     n += ix->kind->save(ix->state, &meta, parts + n);
+    n += calibration_part(&ix->calibration, parts + n);
     return kfile_save(path, &meta, parts, n, ix->opt.progress, ix->opt.progress_arg);
 }
 
@@ -153,6 +154,8 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
         err = take_common(ix, f);
     if (!err)
         err = ix->kind->load(meta, f, &ix->vec, &ix->state);
+    if (!err)
+        err = calibration_take(f, &ix->calibration);
     if (!err && o->mode == ANN_OPEN_LOAD) {
         err = check_ids(ix);
         if (!err)

@@ -1,7 +1,7 @@
 /* internal.h - the index behind ann.h, shared by the files of the front door.
  *
- * Place: top of ann.  index.c changes an index, query.c searches it, filter.c, recall.c and
- * index_file.c do what their names say.
+ * Place: top of ann.  index.c changes an index, query.c searches it, filter.c, recall.c,
+ * calibrate.c and index_file.c do what their names say; curve.c is what calibrate.c learned.
  *
  * Locks, in the order they are taken: `writer` (one change at a time), then `gate` (searches
  * read, a change writes for the moments in which it puts something in place).  `idle` guards
@@ -14,6 +14,26 @@
 #include "ann/search/kind.h"
 #include "ann/vectors/idmap.h"
 
+/* What an effort gave: a row of the file's section "calibration". */
+struct curve_point {
+    uint32_t k, effort;
+    double recall;    /* mean over the queries */
+    double low;       /* it is at least this, with the calibration's confidence */
+    double distances; /* mean evaluations a query */
+};
+
+#define CURVE_POINTS 128
+
+/* The head is as long as a point, so that head and points are rows of one section. */
+struct calibration {
+    uint32_t n;       /* points; 0: not calibrated */
+    uint32_t queries;
+    uint64_t live;    /* vectors there were */
+    uint64_t changes; /* vectors added or removed since */
+    double confidence;
+    struct curve_point points[CURVE_POINTS]; /* by k, then effort */
+};
+
 struct ann_index {
     ann_options opt; /* every default filled in */
     const struct kind *kind;
@@ -22,6 +42,7 @@ struct ann_index {
     struct idmap ids;
     struct kfile *file;      /* while parts of it are mapped */
     uint64_t compactions;    /* tells filters and iterators that slots have new numbers */
+    struct calibration calibration; /* changes under the gate */
     pthread_mutex_t writer;
     pthread_rwlock_t gate;
     pthread_mutex_t lazy;
@@ -60,6 +81,7 @@ struct query_params {
     const struct kind *kind; /* who answers: the index's kind, or flat over the same vectors */
     void *state;
     size_t k, effort;
+    double recall; /* asked for by number, or 0 */
     unsigned threads;
     const ann_filter *filter;
     ann_search_stats *stats;
@@ -81,5 +103,26 @@ ann_err query_all(const ann_index *ix, const ann_view *view, const struct query_
 void query_add_stats(ann_search_stats *to, const ann_search_stats *from);
 ann_err scratch_borrow(const ann_index *ix, struct scratch **out);
 void scratch_return(const ann_index *ix, struct scratch *s);
+
+/* recall.c */
+/* Exact search of the same vectors: ids and dists [q->n, p->k]. */
+ann_err recall_exact(const ann_index *ix, const ann_view *q, const struct query_params *p,
+                     ann_id *ids, float *dists);
+/* The share of the true k, at truth, that one query's results [k] found. */
+double recall_share(const ann_id *ids, const float *dists, const ann_id *truth_ids,
+                    const float *truth, size_t k);
+
+/* curve.c; all under the gate or on a copy */
+bool calibration_holds(const struct calibration *c);
+double calibration_best(const struct calibration *c);
+/* ANN_EUNTRAINED, or ANN_EINVAL for a recall that was not reached. */
+ann_err calibration_effort(const struct calibration *c, double recall, size_t k,
+                           size_t *effort);
+/* So many vectors came or went; too many end it. */
+void calibration_changed(struct calibration *c, uint64_t vectors);
+/* Its section for kfile_save: 0 or 1 parts. */
+size_t calibration_part(const struct calibration *c, struct kfile_part *part);
+/* The section of a file, if it has one, checked. */
+ann_err calibration_take(struct kfile *f, struct calibration *out);
 
 #endif

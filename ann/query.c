@@ -14,6 +14,25 @@
 
 #define K_DEFAULT 10
 #define EFFORT_DEFAULT 64
+#define RECALL_DEFAULT 0.95
+
+/* The effort where none is given: the recall's, else what the calibration says of a good one,
+ * else one that suits most. */
+static ann_err choose_effort(const ann_index *ix, double recall, size_t k, size_t *out)
+{
+    pthread_rwlock_rdlock(index_gate(ix));
+    ann_err err = ANN_OK;
+    const struct calibration *c = &ix->calibration;
+    *out = 2 * k > EFFORT_DEFAULT ? 2 * k : EFFORT_DEFAULT;
+    if (ix->opt.kind == ANN_FLAT) /* always exact */
+        err = ANN_OK;
+    else if (recall > 0)
+        err = calibration_effort(c, recall, k, out);
+    else if (calibration_holds(c) && RECALL_DEFAULT <= calibration_best(c))
+        (void)calibration_effort(c, RECALL_DEFAULT, k, out);
+    pthread_rwlock_unlock(index_gate(ix));
+    return err;
+}
 
 ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
                           struct query_params *out)
@@ -28,6 +47,11 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
         return ANN_FAIL(ANN_EINVAL, "k is %zu: must be 1..%d", p.k, ANN_K_MAX);
     if (p.effort > ANN_EFFORT_MAX)
         return ANN_FAIL(ANN_EINVAL, "effort is %zu: must be 1..%d", p.effort, ANN_EFFORT_MAX);
+    if (!(p.recall >= 0 && p.recall <= 1))
+        return ANN_FAIL(ANN_EINVAL, "recall is %g: must be above 0, at most 1", p.recall);
+    if (p.recall > 0 && p.effort > 0)
+        return ANN_FAIL(ANN_EINVAL, "recall %g and effort %zu: give one of them", p.recall,
+                        p.effort);
     if (p.threads > 1024)
         return ANN_FAIL(ANN_EINVAL, "threads is %u: must be 1..1024", p.threads);
     if (p.filter && p.filter->ix != ix)
@@ -35,13 +59,12 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
     out->kind = ix->kind;
     out->state = ix->state;
     out->k = p.k ? p.k : K_DEFAULT;
-    out->effort = p.effort                      ? p.effort
-                  : 2 * out->k > EFFORT_DEFAULT ? 2 * out->k
-                                                : EFFORT_DEFAULT;
+    out->effort = p.effort;
+    out->recall = ix->opt.kind == ANN_FLAT ? 0 : p.recall; /* that is always exact */
     out->threads = p.threads ? p.threads : ix->opt.threads;
     out->filter = p.filter;
     out->stats = p.stats;
-    return ANN_OK;
+    return p.effort ? ANN_OK : choose_effort(ix, p.recall, out->k, &out->effort);
 }
 
 /* ---- scratch ---- */

@@ -55,8 +55,8 @@ static ann_err comparison_alloc(struct comparison *c)
 }
 
 /* The same search by the flat kind over the same vectors. */
-static ann_err search_exactly(const ann_index *ix, const ann_view *q,
-                              const struct query_params *p, struct comparison *c)
+ann_err recall_exact(const ann_index *ix, const ann_view *q, const struct query_params *p,
+                     ann_id *ids, float *dists)
 {
     struct query_params exact = *p;
     exact.kind = index_kind(ANN_FLAT);
@@ -65,24 +65,22 @@ static ann_err search_exactly(const ann_index *ix, const ann_view *q,
         exact.kind->create(&ix->opt, (struct vectors *)(uintptr_t)&ix->vec, &exact.state);
     if (err)
         return err;
-    err = query_all(ix, q, &exact, c->exact_ids, c->exact_dists);
+    err = query_all(ix, q, &exact, ids, dists);
     exact.kind->destroy(exact.state);
     return err;
 }
 
-/* The share of the true k that row i found. */
-static double recall_of(const struct comparison *c, size_t i)
+double recall_share(const ann_id *ids, const float *dists, const ann_id *truth_ids,
+                    const float *truth, size_t k)
 {
-    const ann_id *ids = c->ids + i * c->k;
-    const float *dists = c->dists + i * c->k, *truth = c->exact_dists + i * c->k;
-    size_t want = c->k;
-    while (want > 0 && c->exact_ids[i * c->k + want - 1] == ANN_NO_ID)
+    size_t want = k;
+    while (want > 0 && truth_ids[want - 1] == ANN_NO_ID)
         want--;
     if (want == 0)
         return 1;
     const double limit = truth[want - 1] + ROUNDING * fabs((double)truth[want - 1]);
     size_t hits = 0;
-    for (size_t j = 0; j < c->k && hits < want; j++) {
+    for (size_t j = 0; j < k && hits < want; j++) {
         bool counts = ids[j] != ANN_NO_ID && (double)dists[j] <= limit;
         for (size_t l = 0; l < j && counts; l++)
             counts = ids[l] != ids[j];
@@ -135,13 +133,15 @@ ann_err ann_recall(const ann_index *ix, ann_view q, const ann_search_params *giv
         middle = seconds();
     }
     if (!err) {
-        err = search_exactly(ix, &q, &p, &c);
+        err = recall_exact(ix, &q, &p, c.exact_ids, c.exact_dists);
         end = seconds();
     }
     if (!err) {
         ann_recall_report r = ANN_RECALL_REPORT_INIT;
         for (size_t i = 0; i < c.nq; i++)
-            r.recall += c.recall[i] = recall_of(&c, i);
+            r.recall += c.recall[i] =
+                recall_share(c.ids + i * c.k, c.dists + i * c.k, c.exact_ids + i * c.k,
+                             c.exact_dists + i * c.k, c.k);
         r.recall /= (double)c.nq;
         bootstrap(&c, &r.low, &r.high);
         r.size = report->size;
