@@ -1,4 +1,7 @@
 # Tests of kernels; see tests/local.mk for what to add here.
-unit_tests += tests/kernels.test
-tests_kernels_test_SOURCES = tests/test_kernels.c
+unit_tests += tests/kernels.test tests/code_kernels.test
+tests_kernels_test_SOURCES = tests/test_kernels.c tests/kernels_support.h
+tests_code_kernels_test_SOURCES = tests/test_code_kernels.c tests/kernels_support.h
 shell_tests += tests/isa.sh tests/neon.sh
+unit_tests += tests/rows.test
+tests_rows_test_SOURCES = tests/test_rows.c

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The NEON kernels, cross-compiled and run under an emulator: tests/test_kernels.c in its plain
-# form, so neither configure nor libcheck for ARM is needed. Skipped without the tools.
+# The NEON kernels, cross-compiled and run under an emulator: their tests in the plain form, so
+# neither configure nor libcheck for ARM is needed. Skipped without the tools.
 set -u
 src=${top_srcdir:-$PWD}
 cross=${NEON_CC:-aarch64-linux-gnu-gcc}
@@ -12,9 +12,15 @@ done
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 cd "$src" || exit 1
-"$cross" -std=gnu11 -O2 -Wall -Wextra -ffp-contract=fast -DKERNELS_PLAIN -DHAVE_NEON=1 -I. \
-    -static -pthread -o "$scratch/kernels" tests/test_kernels.c \
-    ann/kernels/dispatch.c ann/kernels/scalar.c ann/kernels/code_scalar.c ann/kernels/neon.c -lm || exit 1
-for isa in neon scalar; do
-    "$emulator" "$scratch/kernels" "$isa" || { echo "FAILED $isa"; exit 1; }
+for name in kernels code_kernels; do
+    "$cross" -std=gnu11 -O2 -Wall -Wextra -ffp-contract=fast -DKERNELS_PLAIN -DHAVE_NEON=1 -I. \
+        -static -pthread -o "$scratch/$name" "tests/test_$name.c" ann/kernels/dispatch.c \
+        ann/kernels/scalar.c ann/kernels/code_scalar.c ann/kernels/neon.c \
+        ann/kernels/code_neon.c -lm || exit 1
+    for isa in neon scalar; do
+        "$emulator" "$scratch/$name" "$isa" || { echo "FAILED $name $isa"; exit 1; }
+    done
 done
+
+# A core without the dot-product instructions.
+"$emulator" -cpu cortex-a53 "$scratch/code_kernels" neon || { echo "FAILED cortex-a53"; exit 1; }

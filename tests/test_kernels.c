@@ -5,9 +5,6 @@
  * Vectors lie so that they end where an unmapped page begins (or begin where
  * one ends), at addresses that no element type is aligned to: a read past the
  * end is a crash, not luck.
- *
- * Built by autotools this is a Check suite. With KERNELS_PLAIN defined it needs
- * neither Check nor config.h (tests/neon.sh runs it under an emulator).
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -19,30 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "ann/kernels/kernels.h"
-
-#ifdef KERNELS_PLAIN
-#define CHECK_THAT(cond, ...)                                                               \
-    do {                                                                                    \
-        if (!(cond)) {                                                                      \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #cond);                               \
-            printf(__VA_ARGS__);                                                            \
-            printf("\n");                                                                   \
-            exit(1);                                                                        \
-        }                                                                                   \
-    } while (0)
-#define START_TEST(name) static void name(int _i)
-#define END_TEST
-#else
-#include <check.h>
-#define CHECK_THAT(cond, ...) ck_assert_msg(cond, __VA_ARGS__)
-#endif
-
-static const char *const isa_names[] = {"scalar", "avx2", "avx512", "neon"};
-enum { ISAS = 4 };
+#include "tests/kernels_support.h"
 
 static const size_t real_dims[] = {200, 256,  384,  512,  768,  784,
                                    960, 1024, 1536, 3072, 4095, 65536};
@@ -60,56 +35,6 @@ static size_t vec_bytes(int type, size_t dim)
 {
     static const size_t size[] = {4, 2, 2, 1, 1};
     return type == ANNK_B1 ? (dim + 7) / 8 : dim * size[type];
-}
-
-/* -- Memory with a guard page on either side ----------------------------------------------- */
-
-enum { PAGE = 65536, ROOM = 8 * PAGE };
-
-struct guarded {
-    char *map, *first, *last; /* [first, last) may be touched */
-};
-
-static struct guarded guard_new(void)
-{
-    struct guarded g;
-    g.map = mmap(NULL, ROOM + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK_THAT(g.map != MAP_FAILED, "mmap");
-    g.first = g.map + PAGE;
-    g.last = g.first + ROOM;
-    CHECK_THAT(mprotect(g.first, ROOM, PROT_READ | PROT_WRITE) == 0, "mprotect");
-    return g;
-}
-
-static void guard_free(struct guarded *g)
-{
-    munmap(g->map, ROOM + 2 * PAGE);
-}
-
-/* A copy of n bytes that ends at the guard, begins after it, or lies at an odd address. */
-enum { AT_END, AT_START, ODD, PLACES };
-
-static void *place(struct guarded *g, const void *from, size_t n, int where)
-{
-    char *to = where == AT_END ? g->last - n : where == AT_START ? g->first : g->first + 4097;
-    if (n > 0)
-        memmove(to, from, n);
-    return to;
-}
-
-/* -- Values -------------------------------------------------------------------------------- */
-
-static uint64_t state = 1;
-
-static uint32_t next_u32(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 32);
-}
-
-static float next_float(void)
-{
-    return (float)((int32_t)next_u32() * 0x1p-31);
 }
 
 /* Kinds of float data: what ordinary data hides shows in the rest. */
@@ -134,20 +59,6 @@ static float value(int kind)
     default:
         return x;
     }
-}
-
-static float float_of(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-static uint32_t bits_of(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
 }
 
 /* Element i of a stored vector as double, by arithmetic unlike the library's. */
@@ -292,11 +203,6 @@ static float exact_int(int metric, int type, const void *q, const void *v, size_
 /* -- Distances ----------------------------------------------------------------------------- */
 
 static _Alignas(64) char query_buf[65536 * 4], vec_buf[65536 * 4];
-
-static const struct annk_ops *table(int i)
-{
-    return annk_by_name(isa_names[i]);
-}
 
 static void check_pair(const struct annk_ops *ops, int metric, int type, int kind, size_t dim,
                        struct guarded g[2])
@@ -729,26 +635,6 @@ END_TEST
     X(selection_below_a_limit)                                                              \
     X(the_choice_follows_the_environment)
 
-#ifdef KERNELS_PLAIN
-
-/* The argument names the one table that must be there and pass. */
-int main(int argc, char **argv)
-{
-    if (argc != 2 || !annk_by_name(argv[1]))
-        return 2;
-    for (int i = 0; i < ISAS; i++) {
-        if (strcmp(argv[1], isa_names[i]) != 0)
-            continue;
-#define RUN(name)                                                                           \
-    name(i);                                                                                \
-    printf("ok %s %s\n", isa_names[i], #name);
-        ALL_TESTS(RUN)
-    }
-    return 0;
-}
-
-#else
-
 /* For tests/isa.sh: --best prints the table in use, --has NAME succeeds if it is here. */
 static int answer(int argc, char **argv)
 {
@@ -760,20 +646,4 @@ static int answer(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv)
-{
-    if (argc > 1)
-        return answer(argc, argv);
-    Suite *suite = suite_create("kernels");
-    TCase *tcase = tcase_create("kernels");
-#define ADD(name) tcase_add_loop_test(tcase, name, 0, ISAS);
-    ALL_TESTS(ADD)
-    suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-#endif
+KERNEL_TESTS_MAIN("kernels", ALL_TESTS, answer)

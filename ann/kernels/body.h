@@ -13,7 +13,6 @@
 #ifndef ANNK_BODY_H
 #define ANNK_BODY_H
 
-#include "body_code.h"
 #include "kernels.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -154,8 +153,8 @@ ALWAYS_INLINE int norm_in_range(float norm2)
 
 /* Cosine in double, for the magnitudes whose squares leave float's range. */
 #define DEFINE_COS_WIDE(T, ELEM)                                                            \
-    static __attribute__((noinline)) float cos_wide_##T(const float *q, const void *vec,    \
-                                                        size_t dim)                         \
+    static MAYBE_UNUSED __attribute__((noinline)) float cos_wide_##T(                       \
+        const float *q, const void *vec, size_t dim)                                        \
     {                                                                                       \
         const f32_any *a = (const f32_any *)q;                                              \
         const ELEM *b = vec;                                                                \
@@ -267,6 +266,32 @@ MAYBE_UNUSED ALWAYS_INLINE uint64_t hamming_words(const uint8_t *a, const uint8_
     return sum;
 }
 
+/*
+ * The kernels of codes and of their frame lie in files of their own, code_*.c,
+ * as external functions whose names carry the instruction set.
+ */
+#define ANNK_CODE_DOTS(NAME)                                                                \
+    void NAME(const int8_t *query, int32_t query_sum, const uint8_t *base, size_t stride,   \
+              const uint32_t *slots, size_t n, size_t padded, unsigned ahead, int32_t *dots)
+#define ANNK_CODE_DECLARE(ISA)                                                              \
+    ANNK_CODE_DOTS(annk_##ISA##_dots_sq8);                                                  \
+    ANNK_CODE_DOTS(annk_##ISA##_dots_sq4);                                                  \
+    void annk_##ISA##_fwht_f32(float *x, size_t n);                                         \
+    void annk_##ISA##_flip_signs_f32(float *x, const uint64_t *bits, size_t n);             \
+    void annk_##ISA##_butterfly_f32(float *a, float *b, size_t n);                          \
+    void annk_##ISA##_quantise_s8(const float *y, float inverse_step, int8_t *out, size_t n); \
+    float annk_##ISA##_max_abs_f32(const float *x, size_t n);
+#define ANNK_CODE_MEMBERS(ISA)                                                              \
+    .code_dots = {annk_##ISA##_dots_sq8, annk_##ISA##_dots_sq4},                            \
+    .fwht_f32 = annk_##ISA##_fwht_f32, .flip_signs_f32 = annk_##ISA##_flip_signs_f32,       \
+    .butterfly_f32 = annk_##ISA##_butterfly_f32, .quantise_s8 = annk_##ISA##_quantise_s8,   \
+    .max_abs_f32 = annk_##ISA##_max_abs_f32,
+
+ANNK_CODE_DECLARE(scalar)
+ANNK_CODE_DECLARE(avx2)
+ANNK_CODE_DECLARE(avx512)
+ANNK_CODE_DECLARE(neon)
+
 #define ANNK_ROW(SUFFIX, M)                                                                 \
     {d_##M##_f32##SUFFIX, d_##M##_f16##SUFFIX,  d_##M##_bf16##SUFFIX,                       \
      d_##M##_i8##SUFFIX,  d_##M##_u8##SUFFIX, NULL}
@@ -295,7 +320,7 @@ MAYBE_UNUSED ALWAYS_INLINE uint64_t hamming_words(const uint8_t *a, const uint8_
         .find_nonfinite_f32 = find_nonfinite_f32,                                           \
         .below_f32 = below_f32,                                                             \
         .l2_below_f32 = l2_below_f32,                                                       \
-        ANNK_CODE_MEMBERS(scalar)                                                           \
+        ANNK_CODE_MEMBERS(ISA)                                                              \
     }
 
 #endif

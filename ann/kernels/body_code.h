@@ -1,35 +1,106 @@
 /*
- * The kernels of codes and of their frame (code_*.c), which the tables take
- * from files of their own: their names, one set per instruction set.
+ * What code_*.c share: the walk over gathered codes with its prefetches, and
+ * the plain forms of the kernels of the frame, which are those of code_scalar.c
+ * and do what a vector form leaves at the end.
  *
- * Bodies that several sets share are static here and in body.h; an external
- * function's name carries its instruction set.
+ * Static as all of body.h is.
  */
 #ifndef ANNK_BODY_CODE_H
 #define ANNK_BODY_CODE_H
 
-#include "kernels.h"
+#include "body.h"
 
-#define ANNK_CODE_DOTS(NAME)                                                                \
-    void NAME(const int8_t *query, int32_t query_sum, const uint8_t *base, size_t stride,   \
-              const uint32_t *slots, size_t n, size_t padded, unsigned ahead, int32_t *dots)
+enum {
+    CODE_AHEAD = 8,     /* vectors between a prefetch and its use */
+    CODE_PREFETCH = 1024 /* bytes of each code; the hardware streamer does the rest */
+};
 
-#define ANNK_CODE_DECLARE(ISA)                                                              \
-    ANNK_CODE_DOTS(annk_##ISA##_dots_sq8);                                                  \
-    ANNK_CODE_DOTS(annk_##ISA##_dots_sq4);                                                  \
-    void annk_##ISA##_fwht_f32(float *x, size_t n);                                         \
-    void annk_##ISA##_flip_signs_f32(float *x, const uint64_t *bits, size_t n);             \
-    void annk_##ISA##_butterfly_f32(float *a, float *b, size_t n);                          \
-    void annk_##ISA##_quantise_s8(const float *y, float inverse_step, int8_t *out, size_t n); \
-    float annk_##ISA##_max_abs_f32(const float *x, size_t n);
+ALWAYS_INLINE const uint8_t *code_at(const uint8_t *base, size_t stride, uint32_t slot)
+{
+    return base + (size_t)slot * stride;
+}
 
-ANNK_CODE_DECLARE(scalar)
+ALWAYS_INLINE void prefetch_codes(const uint8_t *base, size_t stride, const uint32_t *slots,
+                                  size_t n, size_t span)
+{
+    for (size_t i = 0; i < n; i++)
+        prefetch_row((const char *)code_at(base, stride, slots[i]), span);
+}
 
-/* Their members of the table. */
-#define ANNK_CODE_MEMBERS(ISA)                                                              \
-    .code_dots = {annk_##ISA##_dots_sq8, annk_##ISA##_dots_sq4},                            \
-    .fwht_f32 = annk_##ISA##_fwht_f32, .flip_signs_f32 = annk_##ISA##_flip_signs_f32,       \
-    .butterfly_f32 = annk_##ISA##_butterfly_f32, .quantise_s8 = annk_##ISA##_quantise_s8,   \
-    .max_abs_f32 = annk_##ISA##_max_abs_f32,
+/*
+ * A code_dots function of codes of BYTES bytes.  QUAD(query, query_sum, row,
+ * padded, dots) takes four rows at a time, which share the loads of the query
+ * and one reduction; the last one to three rows are filled up with the last.
+ */
+#define DEFINE_CODE_DOTS(NAME, BYTES, QUAD)                                                 \
+    ANNK_CODE_DOTS(NAME)                                                                    \
+    {                                                                                       \
+        const size_t span = (BYTES) < CODE_PREFETCH ? (BYTES) : CODE_PREFETCH,              \
+                     lead = ahead ? ahead : CODE_AHEAD;                                     \
+        const uint8_t *row[4];                                                              \
+        size_t i = 0;                                                                       \
+        prefetch_codes(base, stride, slots, n < lead ? n : lead, span);                     \
+        for (; n - i >= 4; i += 4) {                                                        \
+            const size_t left = n - i > lead ? n - i - lead : 0;                            \
+            if (left > 0)                                                                   \
+                prefetch_codes(base, stride, slots + i + lead, left < 4 ? left : 4, span);  \
+            for (size_t r = 0; r < 4; r++)                                                  \
+                row[r] = code_at(base, stride, slots[i + r]);                               \
+            QUAD(query, query_sum, row, padded, dots + i);                                  \
+        }                                                                                   \
+        if (i < n) {                                                                        \
+            int32_t last[4];                                                                \
+            for (size_t r = 0; r < 4; r++)                                                  \
+                row[r] = code_at(base, stride, slots[i + r < n ? i + r : n - 1]);           \
+            QUAD(query, query_sum, row, padded, last);                                      \
+            __builtin_memcpy(dots + i, last, (n - i) * sizeof *dots);                       \
+        }                                                                                   \
+    }
+
+MAYBE_UNUSED ALWAYS_INLINE void plain_butterfly(float *a, float *b, size_t n)
+{
+    f32_any *restrict x = (void *)a, *restrict y = (void *)b;
+    for (size_t i = 0; i < n; i++) {
+        const float sum = x[i] + y[i], difference = x[i] - y[i];
+        x[i] = sum;
+        y[i] = difference;
+    }
+}
+
+/* Of the elements from `from` on. */
+MAYBE_UNUSED ALWAYS_INLINE void plain_flip_signs(float *x, const uint64_t *bits, size_t from,
+                                                 size_t n)
+{
+    u32_any *v = (void *)x;
+    const u64_any *word = (const void *)bits;
+    for (size_t i = from; i < n; i++)
+        v[i] ^= (uint32_t)(word[i / 64] >> i % 64) << 31;
+}
+
+/*
+ * Bringing to -127..127 comes first: it commutes with the rounding.  Adding
+ * 1.5 * 2^23 leaves the nearest integer in the low bits; the comparisons
+ * between keep the product from being contracted with that sum.
+ */
+MAYBE_UNUSED ALWAYS_INLINE void plain_quantise(const float *y, float inverse_step, int8_t *out,
+                                               size_t n)
+{
+    const f32_any *v = (const void *)y;
+    for (size_t i = 0; i < n; i++) {
+        const float scaled = v[i] * inverse_step, low = scaled > -127 ? scaled : -127;
+        out[i] = (int8_t)float_bits((low < 127 ? low : 127) + 0x1.8p23f);
+    }
+}
+
+/* Of `most` and the rest, by the bits: so positive floats order. */
+MAYBE_UNUSED ALWAYS_INLINE float plain_max_abs(const float *x, size_t n, uint32_t most)
+{
+    const u32_any *v = (const void *)x;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t magnitude = v[i] & 0x7fffffff;
+        most = magnitude > most ? magnitude : most;
+    }
+    return bits_float(most);
+}
 
 #endif
