@@ -17,7 +17,7 @@ static const char help_all[] =
     "\n"
     "  annbench [OPTION]...                 the default suite: flat and hnsw on fashion-mnist\n"
     "  annbench run DATA... [OPTION]...     measure indexes on data of your own\n"
-    "  annbench peers DATA... [OPTION]...   kith beside hnswlib and faiss, one core, in turns\n"
+    "  annbench peers DATA... [OPTION]...   kith beside other libraries, one core, in turns\n"
     "  annbench data [NAME]                 list the known data sets, or make one ready\n"
     "\n"
     "DATA: a folder with base.npy (and query.npy, gt.npy, meta.json), an HDF5 file of\n"
@@ -26,7 +26,8 @@ static const char help_all[] =
     "rows\n"
     "are held out.\n"
     "\n"
-    "  --index SPEC      an index to measure, such as hnsw,m=24 or flat; may be repeated\n"
+    "  --index SPEC      an index to measure, such as hnsw,m=24 or flat; may be repeated;\n"
+    "                    --specs is the same\n"
     "  --k K             neighbours to find (10)\n"
     "  --recall LIST     report queries a second at these recalls (0.9,0.95,0.99)\n"
     "  --effort LIST     efforts to measure (from k upwards until the highest recall)\n"
@@ -36,6 +37,9 @@ static const char help_all[] =
     "  --rounds N        medians are taken over N rounds (3; peers: 5)\n"
     "  --pin CPU         tie the searching thread to a processor (peers: the last one)\n"
     "  --epsilon E       count distances up to E beyond the k-th, as ann-benchmarks does\n"
+    "  --seconds S       time each point so long in each round (0.2; peers: 1)\n"
+    "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
+    "  --rebuild         peers: build their indexes again, though they are kept\n"
     "  --flat            peers: exact search in batches, k = 100, instead of graphs\n"
     "  --no-file         do not write each index to find the size of its file\n"
     "  --json FILE       results as JSON Lines (- for standard output)\n"
@@ -116,6 +120,22 @@ static bool put_effort(struct command *c, const char *part)
     return true;
 }
 
+/* Names of peers.json, which is not read yet. */
+static bool put_peers(struct command *c, const char *text)
+{
+    char *save;
+    if (strlen(text) >= sizeof c->peer_list)
+        return false;
+    memcpy(c->peer_list, text, strlen(text) + 1);
+    c->npeers = 0;
+    for (char *p = strtok_r(c->peer_list, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
+        if (c->npeers == COMMAND_PEERS_MAX)
+            return false;
+        c->peers[c->npeers++] = p;
+    }
+    return c->npeers > 0;
+}
+
 enum option_code {
     OPT_INDEX = 256,
     OPT_K,
@@ -127,6 +147,9 @@ enum option_code {
     OPT_ROUNDS,
     OPT_PIN,
     OPT_EPSILON,
+    OPT_SECONDS,
+    OPT_PEERS,
+    OPT_REBUILD,
     OPT_FLAT,
     OPT_NO_FILE,
     OPT_JSON,
@@ -145,6 +168,10 @@ static const struct option options[] = {
     {"rounds", required_argument, NULL, OPT_ROUNDS},
     {"pin", required_argument, NULL, OPT_PIN},
     {"epsilon", required_argument, NULL, OPT_EPSILON},
+    {"specs", required_argument, NULL, OPT_INDEX},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"peers", required_argument, NULL, OPT_PEERS},
+    {"rebuild", no_argument, NULL, OPT_REBUILD},
     {"flat", no_argument, NULL, OPT_FLAT},
     {"no-file", no_argument, NULL, OPT_NO_FILE},
     {"json", required_argument, NULL, OPT_JSON},
@@ -180,6 +207,9 @@ static bool number_option(int code, struct command *c)
             return false;
         c->run.pin = (int)v;
         return true;
+    case OPT_SECONDS:
+        c->run.pass_s = strtod(optarg, &end);
+        return end != optarg && !*end && c->run.pass_s > 0 && c->run.pass_s <= 600;
     default:
         c->run.epsilon = strtod(optarg, &end);
         return end != optarg && !*end && c->run.epsilon >= 0;
@@ -205,6 +235,11 @@ static bool take_option(int code, struct command *c)
     case OPT_BATCH:
         c->run.batch = c->run.batch_counts = true;
         c->run.single = false;
+        return true;
+    case OPT_PEERS:
+        return put_peers(c, optarg);
+    case OPT_REBUILD:
+        c->rebuild = true;
         return true;
     case OPT_FLAT:
         c->flat = true;
@@ -255,6 +290,8 @@ static void set_defaults(struct command *c)
         r->threads = peers ? 1 : ann_threads_default();
     if (!r->rounds)
         r->rounds = peers ? 5 : 3;
+    if (!(r->pass_s > 0))
+        r->pass_s = peers ? 1 : RUNNER_PASS_S;
     if (peers) {
         r->single = !c->flat;
         r->batch = true;
@@ -266,8 +303,6 @@ static void set_defaults(struct command *c)
         c->specs[c->nspecs++] = "flat";
         c->specs[c->nspecs++] = "hnsw";
     }
-    if (!c->nspecs)
-        c->specs[c->nspecs++] = c->flat ? "flat" : "hnsw";
     if (c->verb == COMMAND_SUITE)
         c->data[c->ndata++] = "fashion-mnist";
 }

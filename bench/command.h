@@ -6,7 +6,9 @@
 
 #include "bench/runner.h"
 
-#define COMMAND_LIST_MAX 16
+#define COMMAND_LIST_MAX   16
+#define COMMAND_PEERS_MAX  32
+#define COMMAND_PEERS_TEXT 512
 
 enum command_verb { COMMAND_SUITE, COMMAND_RUN, COMMAND_PEERS, COMMAND_DATA };
 
@@ -19,7 +21,11 @@ struct command {
     struct run_settings run;
     ann_metric metric; /* 0: as the data say */
     const char *json, *report;
-    bool flat; /* peers: exact search */
+    const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
+    size_t npeers;
+    char peer_list[COMMAND_PEERS_TEXT]; /* what they point into */
+    bool flat;                          /* peers: exact search */
+    bool rebuild;                       /* peers: also indexes that are kept */
 };
 
 enum { EXIT_USAGE = 2, EXIT_UNAVAILABLE = 6, EXIT_INTERRUPTED = 130 };

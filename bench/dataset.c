@@ -348,6 +348,32 @@ ann_err dataset_load(const char *spec, ann_metric metric, struct dataset *out)
     return ANN_OK;
 }
 
+ann_err dataset_half(const struct dataset *d, unsigned which, struct dataset *out)
+{
+    const size_t nq = (d->nq + !which) / 2;
+    struct dataset h = *d;
+    if (!nq)
+        return ANN_FAIL(ANN_EINVAL, "%zu queries cannot be halved", d->nq);
+    memset(h.hold, 0, sizeof h.hold);
+    h.copies[0] = NULL;
+    h.nq = nq;
+    h.query = h.copies[1] = mem_alloc(nq * d->dim * sizeof(float));
+    h.truth = d->truth ? mem_alloc(nq * d->truth_k * sizeof *h.truth) : NULL;
+    if (!h.query || (d->truth && !h.truth)) {
+        dataset_free(&h);
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", nq);
+    }
+    for (size_t i = 0; i < nq; i++) {
+        const size_t from = 2 * i + which;
+        memcpy(h.copies[1] + i * d->dim, d->query + from * d->dim, d->dim * sizeof(float));
+        if (h.truth)
+            memcpy(h.truth + i * d->truth_k, d->truth + from * d->truth_k,
+                   d->truth_k * sizeof *h.truth);
+    }
+    *out = h;
+    return ANN_OK;
+}
+
 void dataset_free(struct dataset *d)
 {
     for (int i = 0; i < 2; i++) {

@@ -35,6 +35,10 @@ void dataset_free(struct dataset *d);
 /* Takes `count` rows out of base as queries, drawn without replacement by a fixed seed. */
 ann_err dataset_hold_out(struct dataset *d, size_t count);
 
+/* The even queries (which 0) or the odd ones (1), with their truth; base stays d's, which must
+ * outlive *out.  Release with dataset_free.  ANN_EINVAL: there are none. */
+ann_err dataset_half(const struct dataset *d, unsigned which, struct dataset *out);
+
 /* Writes rows [n, dim] as npy. */
 ann_err dataset_write(const char *path, enum io_type type, const void *rows, size_t n,
                       size_t dim);

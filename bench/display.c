@@ -31,6 +31,15 @@ const char *display_count(char *buf, double v)
     return buf;
 }
 
+/* "96,25" where there is more than one number. */
+const char *display_effort(char *buf, size_t effort, const char *setting)
+{
+    if (effort)
+        return display_count(buf, (double)effort);
+    snprintf(buf, DISPLAY_MAX, "%.32s", *setting ? setting : "-");
+    return buf;
+}
+
 const char *display_rate(char *buf, double v)
 {
     if (!(v >= 0) || v >= 99.95)

@@ -11,7 +11,8 @@
 
 #define DISPLAY_MAX 48
 
-const char *display_count(char *buf, double v);   /* 12,345 */
+const char *display_count(char *buf, double v); /* 12,345 */
+const char *display_effort(char *buf, size_t effort, const char *setting);
 const char *display_rate(char *buf, double v);    /* 12,345 or 97.2: three digits at least */
 const char *display_bytes(char *buf, double v);   /* 188 MB */
 const char *display_seconds(char *buf, double v); /* 12.3 s */

@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include "ann/io/json.h"
+#include "bench/compare.h"
 #include "bench/outcome.h"
 
 static void put_head(struct js_out *o, const struct outcome *r)
@@ -34,8 +35,11 @@ static ann_err put_point(struct js_out *o, const struct outcome *r,
 {
     put_head(o, r);
     js_put_u64(o, "effort", p->effort);
+    js_put_string(o, "setting", *p->setting ? p->setting : NULL);
     js_put_double(o, "recall", p->recall);
     js_put_double(o, "qps", p->qps);
+    js_put_double(o, "qps_low", p->qps_low);
+    js_put_double(o, "qps_high", p->qps_high);
     js_put_double(o, "mean_us", p->mean_us);
     js_put_double(o, "p50_us", p->p50_us);
     js_put_double(o, "p95_us", p->p95_us);
@@ -54,6 +58,48 @@ static ann_err put_point(struct js_out *o, const struct outcome *r,
     return js_line(o, f);
 }
 
+/* own over the fastest peer (reference NULL) or over one of them. */
+static ann_err put_ratio(struct js_out *o, const struct outcomes *all, size_t from, size_t to,
+                         const struct outcome *own, const struct outcome *reference, FILE *f)
+{
+    ann_err err = ANN_OK;
+    for (size_t t = 0; t < own->ntargets && !err; t++) {
+        const struct compare_at at =
+            reference ? compare_with(own, reference, t) : compare_best(all, from, to, own, t);
+        put_head(o, own);
+        js_put_double(o, "at_recall", own->targets[t]);
+        js_put_string(o, "over", reference ? reference->index : "best");
+        js_put_string(o, "peer", at.peer);
+        js_put_double(o, "ratio", at.ratio);
+        js_put_double(o, "ratio_low", at.low);
+        js_put_double(o, "ratio_high", at.high);
+        js_put_bool(o, "at_least", at.at_least);
+        if (reference) {
+            js_put_double(o, "build_cpu_ratio", own->build_cpu_s / reference->build_cpu_s);
+            js_put_double(o, "memory_ratio", own->memory_bytes / reference->memory_bytes);
+            js_put_double(o, "file_ratio", own->file_bytes / reference->file_bytes);
+        }
+        js_shut(o, '}');
+        err = js_line(o, f);
+    }
+    return err;
+}
+
+static ann_err put_ratios(struct js_out *o, const struct outcomes *all, size_t from, size_t to,
+                          FILE *f)
+{
+    const struct outcome *reference = compare_find(all, from, to, COMPARE_REFERENCE);
+    ann_err err = ANN_OK;
+    for (size_t i = from; i < to && !err && compare_is_contest(all, from, to); i++) {
+        if (!all->items[i].own)
+            continue;
+        err = put_ratio(o, all, from, to, &all->items[i], NULL, f);
+        if (!err && reference)
+            err = put_ratio(o, all, from, to, &all->items[i], reference, f);
+    }
+    return err;
+}
+
 ann_err outcome_write_json(const struct outcomes *all, FILE *f)
 {
     struct js_out o = JS_OUT_INIT;
@@ -70,6 +116,10 @@ ann_err outcome_write_json(const struct outcomes *all, FILE *f)
             js_shut(&o, '}');
             err = js_line(&o, f);
         }
+    }
+    for (size_t i = 0, end; i < all->count && !err; i = end) {
+        end = outcomes_group_end(all, i);
+        err = put_ratios(&o, all, i, end, f);
     }
     js_out_free(&o);
     return err;

@@ -3,9 +3,13 @@
 bin_PROGRAMS += bench/annbench
 bench_sources = \
 	bench/command.c bench/command.h \
+	bench/compare.c bench/compare.h \
+	bench/contest.c bench/contest.h \
 	bench/dataset.c bench/dataset.h \
 	bench/display.c bench/display.h \
+	bench/environment.c \
 	bench/files.c bench/files.h \
+	bench/grid.c bench/grid.h \
 	bench/jsonlines.c \
 	bench/known.c \
 	bench/metrics.c bench/metrics.h \
@@ -18,13 +22,15 @@ bench_sources = \
 	bench/svg.c bench/svg.h \
 	bench/synthetic.c \
 	bench/term.c \
-	bench/truth.c bench/truth.h
+	bench/truth.c bench/truth.h \
+	bench/versus.c bench/versus.h
 bench_annbench_SOURCES = bench/annbench.c $(bench_sources)
 bench_annbench_LDADD = libkith-ann.la libkith-io.la $(HDF5_LIB) libkith-base.la
 bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) -DPKGDATADIR='"$(pkgdatadir)"' \
-	-DPEERS_SOURCE='"$(abs_top_srcdir)/bench/peers.py"'
+	-DPEERS_SOURCE='"$(abs_top_srcdir)/bench/peers"'
 
-dist_pkgdata_DATA = bench/peers.py
+peersdir = $(pkgdatadir)/peers
+dist_peers_DATA = bench/peers/serve.py bench/peers/libraries.py bench/peers/peers.json
 dist_man_MANS += docs/man/annbench.1
 dist_bashcompletion_DATA += completion/annbench.bash
 EXTRA_DIST += docs/benchmarking.md

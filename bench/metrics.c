@@ -135,6 +135,24 @@ ann_err metrics_recall(const struct dataset *d, const double *limits, const uint
     return ANN_OK;
 }
 
+uint64_t metrics_drop_repeated(uint64_t *ids, size_t nq, size_t k)
+{
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < nq; i++) {
+        uint64_t *row = ids + i * k;
+        for (size_t j = 1; j < k; j++) {
+            size_t before = 0;
+            while (before < j && row[before] != row[j])
+                before++;
+            if (before == j || row[j] == ANN_NO_ID)
+                continue;
+            row[j] = ANN_NO_ID;
+            dropped++;
+        }
+    }
+    return dropped;
+}
+
 /* Whether no other point is at least as good in both and better in one. */
 static bool on_front(const struct metrics_pair *p, size_t n, size_t i)
 {
@@ -145,6 +163,47 @@ static bool on_front(const struct metrics_pair *p, size_t n, size_t i)
             return false;
     }
     return true;
+}
+
+/* The front of p [n] by rising recall. */
+static size_t front(const struct metrics_pair *p, size_t n, size_t *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!on_front(p, n, i))
+            continue;
+        size_t at = count++;
+        for (; at && p[out[at - 1]].recall > p[i].recall; at--)
+            out[at] = out[at - 1];
+        out[at] = i;
+    }
+    return count;
+}
+
+size_t metrics_pick(const struct metrics_pair *p, size_t n, const double *targets,
+                    size_t ntargets, size_t *chosen)
+{
+    const size_t count = front(p, n, chosen);
+    size_t low = count, high = 0, kept = 0;
+    bool *take = mem_zalloc(count ? count : 1, sizeof *take);
+    if (!take)
+        return count; /* all of them: slower, not wrong */
+    for (size_t t = 0; t < ntargets && count; t++) {
+        size_t above = 0;
+        while (above < count - 1 && p[chosen[above]].recall < targets[t])
+            above++;
+        const size_t below = above ? above - 1 : 0;
+        take[above] = take[below] = true;
+        low = below < low ? below : low;
+        high = above > high ? above : high;
+    }
+    if (low < count)
+        take[low ? low - 1 : 0] = take[high + 1 < count ? high + 1 : high] = true;
+    for (size_t i = 0; i < count; i++)
+        if (take[i])
+            chosen[kept++] = chosen[i];
+    mem_free(take);
+    return kept;
 }
 
 struct metrics_at metrics_interpolate(const struct metrics_pair *p, size_t n, double recall)

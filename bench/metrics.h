@@ -22,6 +22,9 @@ ann_err metrics_limits(const struct dataset *d, size_t k, double epsilon, double
 ann_err metrics_recall(const struct dataset *d, const double *limits, const uint64_t *ids,
                        size_t k, double *recall);
 
+/* Puts ANN_NO_ID for every id that stands in its row [k] already; how many there were. */
+uint64_t metrics_drop_repeated(uint64_t *ids, size_t nq, size_t k);
+
 /* The p-quantile (0..1) of v [n] by nearest rank; v is sorted already. */
 double metrics_quantile(const double *v, size_t n, double p);
 void metrics_sort(double *v, size_t n);
@@ -36,6 +39,12 @@ struct metrics_at {
     double qps;    /* NAN: the recall was not reached */
     bool at_least; /* the slowest point measured was above the recall already */
 };
+
+/* Which of points [n] to measure for `targets`: along the Pareto front the one below and the
+ * one at or above each, and one more at either end, as another set of queries may shift them.
+ * chosen [n]: indexes of points, by rising recall. */
+size_t metrics_pick(const struct metrics_pair *points, size_t n, const double *targets,
+                    size_t ntargets, size_t *chosen);
 
 /* Queries a second at a recall: along the Pareto front of the points, ln(qps) linear in recall.
  */

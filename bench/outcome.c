@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "ann/base/error.h"
 #include "ann/base/memory.h"
 #include "bench/outcome.h"
 
@@ -30,6 +31,15 @@ struct outcome *outcomes_add(struct outcomes *all)
     struct outcome *o = &all->items[all->count++];
     memset(o, 0, sizeof *o);
     return o;
+}
+
+ann_err outcomes_keep(struct outcomes *all, const struct outcome *o)
+{
+    struct outcome *place = outcomes_add(all);
+    if (!place)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for the results");
+    *place = *o;
+    return ANN_OK;
 }
 
 void outcomes_free(struct outcomes *all)

@@ -15,12 +15,15 @@
 #define OUTCOME_SPEC_MAX    256
 #define OUTCOME_POINTS_MAX  32
 #define OUTCOME_TARGETS_MAX 8
+#define OUTCOME_ROUNDS_MAX  99
 
 /* One effort. */
 struct outcome_point {
-    size_t effort; /* 0: the index has none */
+    size_t effort;    /* 0: the index has none, or is searched with more than one number */
+    char setting[32]; /* those numbers of a peer; "" for kith's own */
     double recall;
-    double qps; /* the figure that counts; the others say where it comes from */
+    double qps;               /* the figure that counts; the others say where it comes from */
+    double qps_low, qps_high; /* over the rounds */
     double qps_single, qps_batch;
     double mean_us, p50_us, p95_us, p99_us, p999_us;
     double distances, hops; /* a query */
@@ -33,12 +36,15 @@ struct outcome {
     ann_metric metric;
     unsigned threads, rounds;
     bool batch; /* qps counts batches */
+    bool own;   /* kith's, in a contest */
     double build_s, build_cpu_s;
     double memory_bytes, file_bytes, peak_rss_bytes;
     struct outcome_point points[OUTCOME_POINTS_MAX];
     size_t npoints;
     double targets[OUTCOME_TARGETS_MAX];
     struct metrics_at at[OUTCOME_TARGETS_MAX];
+    /* at[].qps of each round by itself; all 0 where there was no contest. */
+    double at_round[OUTCOME_TARGETS_MAX][OUTCOME_ROUNDS_MAX];
     size_t ntargets;
 };
 
@@ -53,6 +59,8 @@ struct outcomes {
 
 /* A new outcome at the end, all zero; NULL: out of memory. */
 struct outcome *outcomes_add(struct outcomes *all);
+/* A copy of *o at the end. */
+ann_err outcomes_keep(struct outcomes *all, const struct outcome *o);
 void outcomes_free(struct outcomes *all);
 
 /* jsonlines.c: one object a line for each point and each asked recall. */

@@ -1,194 +1,64 @@
-/* peers.c - hnswlib and faiss as contestants: their environment, their process, their answers.
+/* peers.c - other libraries as contestants: their processes, requests and answers.
  *
- * Place: bench.  Invariant: the versions are those named here; an environment with others is
- * brought to them or given up.  hnswlib is compiled on this machine for this machine, as its
- * authors would have it; faiss chooses its instruction set when it starts. */
+ * Place: bench.  Invariant: one process for each, asked for one thing at a time, so that no two
+ * ever work together. */
 #include <config.h>
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "ann/base/memory.h"
-#include "ann/io/json.h"
 #include "bench/files.h"
 #include "bench/peers.h"
-
-#define NUMPY    "2.2.6"
-#define HNSWLIB  "0.8.0"
-#define FAISS    "1.15.1"
-#define VERSIONS "numpy " NUMPY ", hnswlib " HNSWLIB ", faiss-cpu " FAISS
+#include "bench/truth.h"
 
 struct peer {
-    struct process *process;
+    struct process process;
+    struct grid_setting settings[GRID_STEPS_MAX];
     const char *name;
-    double *lap; /* [nq] */
+    double *lap;       /* [nq] */
+    bool batches;      /* takes many queries at once */
+    uint64_t repeated; /* ids that came twice in a result */
 };
 
-/* Beside an installed annbench, else in the tree that it was built from. */
-static ann_err find_script(char *path)
+ann_err peers_place(struct peers_place *p, const struct grid *g, const struct dataset *d,
+                    const char *folder, bool rebuild)
 {
-    char exe[FILES_PATH_MAX];
-    const ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (len > 0) {
-        exe[len] = 0;
-        char *slash = strrchr(exe, '/');
-        *slash = 0;
-        if (files_join(path, exe, "../share/kith/peers.py") && files_exist(path))
-            return ANN_OK;
-    }
-    static const char *const places[] = {PKGDATADIR "/peers.py", PEERS_SOURCE};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-        snprintf(path, FILES_PATH_MAX, "%s", places[i]);
-        if (files_exist(path))
-            return ANN_OK;
-    }
-    return ANN_FAIL(ANN_ENOENT, "peers.py is not there: neither %s nor %s", places[0],
-                    places[1]);
-}
-
-static ann_err python_path(char *path)
-{
-    char folder[FILES_PATH_MAX];
-    const ann_err err = files_cache(folder, "peers", false);
+    char all[FILES_PATH_MAX], name[DATASET_NAME_MAX + 64];
+    p->grid = g;
+    p->rebuild = rebuild;
+    ann_err err = files_cache(all, "indexes", true);
     if (err)
         return err;
-    return files_join(path, folder, "bin/python")
-               ? ANN_OK
-               : ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
-}
-
-/* What the environment has; "" if it is not there or not whole. */
-static void read_versions(const char *python, const char *script, char *out, size_t len)
-{
-    char folder[FILES_PATH_MAX], log[FILES_PATH_MAX];
-    const char *const argv[] = {python, script, "--versions", NULL};
-    int status;
-    *out = 0;
-    if (!files_exist(python) || files_temporary(folder))
-        return;
-    files_join(log, folder, "versions");
-    if (!process_run(argv, NULL, log, &status) && !status) {
-        FILE *f = fopen(log, "r");
-        if (f && fgets(out, (int)len, f))
-            out[strcspn(out, "\n")] = 0;
-        if (f)
-            fclose(f);
-    }
-    files_remove_folder(folder);
-}
-
-static ann_err make_environment(const char *python, const char *log)
-{
-    char folder[FILES_PATH_MAX];
-    int status;
-    ann_err err = files_cache(folder, "peers", true);
-    if (err || files_exist(python))
-        return err;
-    const char *const argv[] = {"python3", "-m", "venv", folder, NULL};
-    err = process_run(argv, NULL, log, &status);
-    if (!err && status)
-        err = ANN_FAIL(ANN_ENOENT,
-                       "no Python environment could be made; install it with: "
-                       "apt-get install python3-venv python3-dev g++ (see %s)",
-                       log);
-    return err;
-}
-
-/* hnswlib comes as source: its build tools are pinned too, so pip fetches nothing else. */
-static ann_err install(const char *python, const char *log)
-{
-    const char *const tools[] = {python,
-                                 "-m",
-                                 "pip",
-                                 "install",
-                                 "--retries",
-                                 "2",
-                                 "--disable-pip-version-check",
-                                 "numpy==" NUMPY,
-                                 "faiss-cpu==" FAISS,
-                                 "setuptools==80.9.0",
-                                 "wheel==0.45.1",
-                                 "pybind11==2.13.6",
-                                 NULL};
-    const char *const source[] = {python,
-                                  "-m",
-                                  "pip",
-                                  "install",
-                                  "--retries",
-                                  "2",
-                                  "--disable-pip-version-check",
-                                  "--no-build-isolation",
-                                  "hnswlib==" HNSWLIB,
-                                  NULL};
-    int status;
-    ann_err err = process_run(tools, NULL, log, &status);
-    if (!err && status)
-        return ANN_FAIL(ANN_EBUSY,
-                        "pip could not fetch numpy and faiss-cpu (is there a network?);"
-                        " see %s",
-                        log);
-    if (!err)
-        err = process_run(source, NULL, log, &status);
-    if (!err && status)
-        return ANN_FAIL(ANN_EBUSY,
-                        "pip could not fetch and compile hnswlib (it needs a network, "
-                        "python3-dev and g++); see %s",
-                        log);
-    return err;
-}
-
-ann_err peers_prepare(bool quiet, char *versions, size_t len)
-{
-    char python[FILES_PATH_MAX], script[FILES_PATH_MAX], cache[FILES_PATH_MAX];
-    char log[FILES_PATH_MAX];
-    ann_err err = find_script(script);
-    if (!err)
-        err = python_path(python);
-    if (!err)
-        err = files_cache(cache, "", true);
-    if (err)
-        return err;
-    read_versions(python, script, versions, len);
-    if (!strcmp(versions, VERSIONS))
-        return ANN_OK;
-    if (!quiet)
-        fprintf(stderr,
-                "installing hnswlib and faiss-cpu into a private Python environment ...\n");
-    if (!files_join(log, cache, "peers.log"))
-        return ANN_FAIL(ANN_EINVAL, "%s: too long", cache);
-    unlink(log);
-    err = make_environment(python, log);
-    if (!err)
-        err = install(python, log);
-    if (err)
-        return err;
-    read_versions(python, script, versions, len);
-    if (strcmp(versions, VERSIONS))
-        return ANN_FAIL(ANN_EIO,
-                        "the Python environment has \"%s\", not \"%s\"; remove the folder "
-                        "%speers and try again",
-                        versions, VERSIONS, cache);
-    return ANN_OK;
+    snprintf(name, sizeof name, "%s-%s-%016llx", d->name, dataset_metric_name(d->metric),
+             (unsigned long long)truth_fingerprint(d));
+    for (char *c = name; *c; c++)
+        if (*c == '/')
+            *c = '_';
+    if (!files_join(p->base, folder, "base.npy") ||
+        !files_join(p->query, folder, "query.npy") || !files_join(p->indexes, all, name))
+        return ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
+    err = dataset_write(p->base, IO_F32, d->base, d->n, d->dim);
+    return err ? err : dataset_write(p->query, IO_F32, d->query, d->nq, d->dim);
 }
 
 /* Sends *request, which is used up; *answer is released with js_free. */
-static ann_err ask(struct process *p, struct js_out *request, struct js **answer)
+static ann_err ask(struct peer *u, struct js_out *request, struct js **answer)
 {
     const char *line = NULL;
     js_shut(request, '}');
-    ann_err err = request->failed ? ANN_FAIL(ANN_ENOMEM, "out of memory for a request")
-                                  : process_ask(p, request->text, request->bytes, &line);
+    ann_err err = request->failed
+                      ? ANN_FAIL(ANN_ENOMEM, "out of memory for a request")
+                      : process_ask(&u->process, request->text, request->bytes, &line);
     js_out_free(request);
     if (!err)
-        err = js_parse("answer of peers.py", line, strlen(line), 0, answer);
+        err = js_parse("answer of serve.py", line, strlen(line), 0, answer);
     if (err)
         return runner_stop ? runner_check_stop() : err;
     const char *wrong = js_string(js_get(*answer, "error"), NULL);
     if (wrong) {
-        err = ANN_FAIL(ANN_EIO, "peers.py: %s", wrong);
+        err = ANN_FAIL(ANN_ENOTSUP, "%s", wrong);
         js_free(*answer);
         *answer = NULL;
     }
@@ -202,66 +72,98 @@ static void begin(struct js_out *o, const char *what)
     js_put_string(o, "do", what);
 }
 
-ann_err peers_start(struct process *p, const struct dataset *d, const struct run_settings *s,
-                    const char *folder)
+static ann_err start(struct peer *u, const struct peers_place *place, const struct dataset *d,
+                     const struct run_settings *s)
 {
     char python[FILES_PATH_MAX], script[FILES_PATH_MAX];
-    char base[FILES_PATH_MAX], query[FILES_PATH_MAX];
     char omp[48], blas[48];
     struct js_out o;
     struct js *answer = NULL;
-    ann_err err = find_script(script);
+    ann_err err = peers_file(script, "serve.py");
     if (!err)
-        err = python_path(python);
-    if (!err &&
-        (!files_join(base, folder, "base.npy") || !files_join(query, folder, "query.npy")))
-        err = ANN_FAIL(ANN_EINVAL, "%s: too long", folder);
-    if (!err)
-        err = dataset_write(base, IO_F32, d->base, d->n, d->dim);
-    if (!err)
-        err = dataset_write(query, IO_F32, d->query, d->nq, d->dim);
+        err = peers_python(python);
     if (err)
         return err;
     snprintf(omp, sizeof omp, "OMP_NUM_THREADS=%u", s->threads);
     snprintf(blas, sizeof blas, "OPENBLAS_NUM_THREADS=%u", s->threads);
     const char *const argv[] = {python, script, NULL};
     const char *const environment[] = {omp, blas, NULL};
-    err = process_open(p, argv, environment);
+    err = process_open(&u->process, argv, environment);
     if (err)
         return err;
     begin(&o, "load");
-    js_put_string(&o, "base", base);
-    js_put_string(&o, "query", query);
+    js_put_string(&o, "base", place->base);
+    js_put_string(&o, "query", place->query);
     js_put_string(&o, "metric", dataset_metric_name(d->metric));
+    js_put_u64(&o, "n", d->n);
     js_put_u64(&o, "threads", s->threads);
-    err = ask(p, &o, &answer);
+    err = ask(u, &o, &answer);
     js_free(answer);
-    if (err)
-        process_close(p);
     return err;
 }
 
+static ann_err build(struct contestant *c, const struct peers_place *place)
+{
+    struct peer *u = c->impl;
+    struct outcome *r = &c->result;
+    char folder[FILES_PATH_MAX];
+    struct js_out request;
+    struct js *answer = NULL;
+    if (!files_join(folder, place->indexes, u->name))
+        return ANN_FAIL(ANN_EINVAL, "%s: too long", place->indexes);
+    begin(&request, "open");
+    js_put_string(&request, "peer", u->name);
+    js_put_string(&request, "folder", folder);
+    js_put_bool(&request, "rebuild", place->rebuild);
+    const ann_err err = ask(u, &request, &answer);
+    if (err)
+        return err;
+    r->build_s = js_number(js_get(answer, "wall"), NAN);
+    r->build_cpu_s = js_number(js_get(answer, "cpu"), NAN);
+    r->memory_bytes = js_number(js_get(answer, "memory"), -1);
+    r->file_bytes = js_number(js_get(answer, "file"), -1);
+    u->batches = js_bool(js_get(answer, "batches"), false);
+    snprintf(r->spec, sizeof r->spec, "%s, %s%s", js_string(js_get(answer, "spec"), ""),
+             js_string(js_get(answer, "package"), ""),
+             js_bool(js_get(answer, "found"), false) ? ", built earlier" : "");
+    js_free(answer);
+    return ANN_OK;
+}
+
 static void begin_for(struct js_out *o, const char *what, const struct contestant *c,
-                      size_t effort)
+                      size_t step)
 {
     const struct peer *u = c->impl;
     begin(o, what);
-    js_put_string(o, "peer", u->name);
+    js_open(o, "setting", '[');
+    for (size_t i = 0; step && i < u->settings[step - 1].count; i++)
+        js_put_double(o, NULL, u->settings[step - 1].v[i]);
+    js_shut(o, ']');
+    if (c->half >= 0)
+        js_put_u64(o, "half", (uint64_t)c->half);
     js_put_u64(o, "k", c->settings->k);
-    js_put_u64(o, "effort", effort);
-    js_put_bool(o, "single", c->settings->single);
-    js_put_bool(o, "batch", c->settings->batch);
+    js_put_bool(o, "single", c->single);
+    js_put_bool(o, "batch", c->batch);
 }
 
-static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct outcome_point *p)
+/* How a setting is shown: an ef as effort, anything else in words. */
+static void name_setting(const struct peer *u, size_t step, struct outcome_point *p)
 {
-    const struct peer *u = c->impl;
+    const struct grid_setting *s = &u->settings[step - 1];
+    p->effort = s->count == 1 && s->v[0] >= 1 ? (size_t)s->v[0] : 0;
+    grid_setting_text(s, p->setting, sizeof p->setting);
+}
+
+static ann_err search(struct contestant *c, size_t step, ann_id *ids, struct outcome_point *p)
+{
+    struct peer *u = c->impl;
     const size_t want = c->data->nq * c->settings->k;
     struct js_out o;
     struct js *answer = NULL;
-    (void)p;
-    begin_for(&o, "search", c, effort);
-    ann_err err = ask(u->process, &o, &answer);
+    if (step)
+        name_setting(u, step, p);
+    begin_for(&o, "search", c, step);
+    ann_err err = ask(u, &o, &answer);
     if (err)
         return err;
     const struct js *list = js_get(answer, "ids");
@@ -269,8 +171,12 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
         err = ANN_FAIL(ANN_EIO, "%zu ids came, not %zu", js_count(list), want);
     for (size_t i = 0; i < want && !err; i++) {
         const double id = js_number(js_at(list, i), -1);
-        ids[i] = id < 0 ? ANN_NO_ID : (ann_id)id; /* faiss fills up with -1 */
+        ids[i] = id < 0 ? ANN_NO_ID : (ann_id)id; /* what was not found is -1 */
     }
+    if (!err)
+        u->repeated += metrics_drop_repeated(ids, c->data->nq, c->settings->k);
+    p->qps_single = 1 / js_number(js_get(answer, "single"), NAN);
+    p->qps_batch = 1 / js_number(js_get(answer, "batch"), NAN);
     js_free(answer);
     return err;
 }
@@ -291,17 +197,16 @@ static void read_laps(const struct js *list, double *lap, size_t most, struct ti
     t->p999_us = metrics_quantile(lap, n, 0.999);
 }
 
-static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
+static ann_err time_all(struct contestant *c, size_t step, struct timing *t)
 {
-    const struct peer *u = c->impl;
+    struct peer *u = c->impl;
     struct js_out o;
     struct js *answer = NULL;
     *t = (struct timing){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
-    begin_for(&o, "time", c, effort);
-    js_put_double(&o, "seconds", RUNNER_PASS_S);
-    js_put_double(&o, "slow", RUNNER_SLOW_S);
+    begin_for(&o, "time", c, step);
+    js_put_double(&o, "seconds", c->settings->pass_s);
     js_put_double(&o, "most", RUNNER_MOST_S);
-    const ann_err err = ask(u->process, &o, &answer);
+    const ann_err err = ask(u, &o, &answer);
     if (err)
         return err;
     t->single_s = js_number(js_get(answer, "single"), NAN);
@@ -311,52 +216,30 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     return ANN_OK;
 }
 
-static ann_err build(struct contestant *c, const ann_options *o)
-{
-    const struct peer *u = c->impl;
-    struct outcome *r = &c->result;
-    struct js_out request;
-    struct js *answer = NULL;
-    begin(&request, "build");
-    js_put_string(&request, "peer", u->name);
-    js_put_u64(&request, "m", o->m);
-    js_put_u64(&request, "ef_construction", o->ef_construction);
-    js_put_bool(&request, "file", c->settings->file);
-    const ann_err err = ask(u->process, &request, &answer);
-    if (err)
-        return err;
-    r->build_s = js_number(js_get(answer, "wall"), NAN);
-    r->build_cpu_s = js_number(js_get(answer, "cpu"), NAN);
-    r->memory_bytes = js_number(js_get(answer, "memory"), -1);
-    r->file_bytes = js_number(js_get(answer, "file"), -1);
-    js_free(answer);
-    return ANN_OK;
-}
-
-ann_err peers_open(struct contestant *c, struct process *p, const char *name,
-                   const ann_options *o, const struct dataset *d, const struct run_settings *s)
+ann_err peers_open(struct contestant *c, const struct peers_place *place, const char *name,
+                   const struct dataset *d, const struct run_settings *s)
 {
     runner_init(c, d, s);
-    const bool flat = !strcmp(name, "faiss-flat");
     snprintf(c->result.index, sizeof c->result.index, "%s", name);
-    if (flat)
-        snprintf(c->result.spec, sizeof c->result.spec, "IndexFlat, faiss-cpu %s", FAISS);
-    else
-        snprintf(c->result.spec, sizeof c->result.spec, "m=%u,ef_construction=%u, %s", o->m,
-                 o->ef_construction,
-                 strcmp(name, "hnswlib") ? "faiss-cpu " FAISS : "hnswlib " HNSWLIB);
-    c->has_effort = !flat;
     c->best_counts = true;
     c->search = search;
     c->time = time_all;
     struct peer *u = c->impl = mem_zalloc(1, sizeof *u);
+    ann_err err = ANN_OK;
     if (u) {
-        u->process = p;
         u->name = name;
+        c->nsteps = grid_settings(place->grid, name, u->settings, &c->width);
+        c->has_effort = c->nsteps > 0;
         u->lap = mem_zalloc(d->nq, sizeof *u->lap);
     }
-    ann_err err =
-        u && u->lap ? build(c, o) : ANN_FAIL(ANN_ENOMEM, "out of memory for the results");
+    if (!u || !u->lap)
+        err = ANN_FAIL(ANN_ENOMEM, "out of memory for the results");
+    if (!err)
+        err = start(u, place, d, s);
+    if (!err)
+        err = build(c, place);
+    if (!err && !u->batches)
+        c->batch = false;
     if (err) {
         peers_close(c);
         return error_prefix(err, name);
@@ -369,6 +252,10 @@ void peers_close(struct contestant *c)
     struct peer *u = c->impl;
     if (!u)
         return;
+    if (u->repeated)
+        fprintf(stderr, "annbench: %s gave %llu ids twice in one result; each counted once\n",
+                u->name, (unsigned long long)u->repeated);
+    process_close(&u->process);
     mem_free(u->lap);
     mem_free(u);
     c->impl = NULL;

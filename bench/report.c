@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ann/base/error.h"
+#include "bench/compare.h"
 #include "bench/display.h"
 #include "bench/outcome.h"
 #include "bench/svg.h"
@@ -46,11 +47,14 @@ static const char style[] =
 
 static void put_colors(FILE *f)
 {
-    for (int i = 0; i < SVG_COLORS; i++)
-        fprintf(f,
-                ".line.s%d{stroke:var(--s%d)}.dot.s%d,.bar.s%d{fill:var(--s%d)}"
-                "i.s%d{background:var(--s%d)}\n",
-                i, i, i, i, i, i, i);
+    for (int i = 0; i < SVG_COLORS; i++) {
+        /* Those that the style does not name are spread over the circle. */
+        char color[64];
+        snprintf(color, sizeof color, "var(--s%d,hsl(%d 55%% %d%%))", i, i * 67 % 360,
+                 i % 2 ? 42 : 58);
+        fprintf(f, ".line.s%d{stroke:%s}.dot.s%d,.bar.s%d{fill:%s}i.s%d{background:%s}\n", i,
+                color, i, i, color, i, color);
+    }
 }
 
 /* "model name" of the first processor; "" if the system does not say. */
@@ -138,13 +142,67 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
     fputs("</table></div>\n", f);
 }
 
+static void put_ratio(FILE *f, struct compare_at at)
+{
+    char text[96];
+    snprintf(text, sizeof text, isfinite(at.ratio) ? "%.2f%s" : "-", at.ratio,
+             at.at_least ? "*" : "");
+    fprintf(f, "<td><b>%s</b>", text);
+    if (isfinite(at.ratio)) {
+        fprintf(f, " <span class=\"dim\">%.2f–%.2f ", at.low, at.high);
+        svg_text(f, at.peer);
+        fputs("</span>", f);
+    }
+    fputs("</td>", f);
+}
+
+static void put_quotient(FILE *f, double a, double b)
+{
+    char text[DISPLAY_MAX];
+    snprintf(text, sizeof text, a > 0 && b > 0 ? "%.2f" : "-", a / b);
+    put_cell(f, text);
+}
+
+/* Ratios to the fastest peer at each recall, build and bytes to those of the reference. */
+static void put_ratios(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    const struct outcome *first = &all->items[from];
+    const struct outcome *reference = compare_find(all, from, to, COMPARE_REFERENCE);
+    if (!compare_is_contest(all, from, to))
+        return;
+    fputs("<h3>kith over the fastest peer at that recall</h3>\n<div class=\"scroll\"><table>\n"
+          "<tr><th>index</th>",
+          f);
+    for (size_t t = 0; t < first->ntargets; t++)
+        fprintf(f, "<th>%g</th>", first->targets[t]);
+    if (reference)
+        fputs("<th>build CPU /<br/>" COMPARE_REFERENCE "</th><th>memory</th><th>file</th>", f);
+    fputs("</tr>\n", f);
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        if (!r->own)
+            continue;
+        fputs("<tr>", f);
+        put_name(f, r, i - from);
+        for (size_t t = 0; t < r->ntargets; t++)
+            put_ratio(f, compare_best(all, from, to, r, t));
+        if (reference) {
+            put_quotient(f, r->build_cpu_s, reference->build_cpu_s);
+            put_quotient(f, r->memory_bytes, reference->memory_bytes);
+            put_quotient(f, r->file_bytes, reference->file_bytes);
+        }
+        fputs("</tr>\n", f);
+    }
+    fputs("</table></div>\n", f);
+}
+
 static void put_point(FILE *f, const struct outcome *r, const struct outcome_point *p,
                       size_t color)
 {
     char b[DISPLAY_MAX];
     fputs("<tr>", f);
     put_name(f, r, color);
-    put_cell(f, p->effort ? display_count(b, (double)p->effort) : "-");
+    put_cell(f, display_effort(b, p->effort, p->setting));
     snprintf(b, sizeof b, "%.4f", p->recall);
     put_cell(f, b);
     const double rates[] = {p->qps,    p->qps_single, p->qps_batch, p->mean_us,
@@ -200,15 +258,15 @@ static double left_edge(const struct outcomes *all, size_t from, size_t to)
 /* which: 0 queries a second, 1 median latency, 2 the 99th percentile. */
 static void add_series(struct figure *g, const struct outcome *r, size_t color, int which)
 {
-    char q[DISPLAY_MAX], p50[DISPLAY_MAX], p99[DISPLAY_MAX];
+    char e[DISPLAY_MAX], q[DISPLAY_MAX], p50[DISPLAY_MAX], p99[DISPLAY_MAX];
     struct svg_series *s = &g->series[g->count];
     *s = (struct svg_series){g->points[g->count], r->npoints, (unsigned)color, which == 2};
     for (size_t j = 0; j < r->npoints; j++) {
         const struct outcome_point *p = &r->points[j];
         snprintf(g->notes[color][j], sizeof g->notes[color][j],
-                 "%.32s, effort %zu: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs", r->index,
-                 p->effort, p->recall, display_rate(q, p->qps), display_rate(p50, p->p50_us),
-                 display_rate(p99, p->p99_us));
+                 "%.32s, effort %s: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs", r->index,
+                 display_effort(e, p->effort, p->setting), p->recall, display_rate(q, p->qps),
+                 display_rate(p50, p->p50_us), display_rate(p99, p->p99_us));
         g->points[g->count][j] = (struct svg_point){p->recall,
                                                     which == 0   ? p->qps
                                                     : which == 1 ? p->p50_us
@@ -291,6 +349,7 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
             display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
             r->batch ? ", in batches" : "", r->rounds, r->rounds == 1 ? "" : "s");
     put_summary(f, all, from, to);
+    put_ratios(f, all, from, to);
     fputs("<div class=\"plots\">\n", f);
     put_lines(f, all, from, to, false);
     if (has_latency(all, from, to))

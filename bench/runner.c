@@ -38,6 +38,9 @@ void runner_init(struct contestant *c, const struct dataset *d, const struct run
     memset(c, 0, sizeof *c);
     c->data = d;
     c->settings = s;
+    c->single = s->single;
+    c->batch = s->batch;
+    c->half = -1;
     memcpy(r->dataset, d->name, sizeof r->dataset);
     r->n = d->n;
     r->nq = d->nq;
@@ -53,7 +56,7 @@ void runner_init(struct contestant *c, const struct dataset *d, const struct run
     memcpy(r->targets, s->targets, sizeof r->targets);
 }
 
-static double recall_wanted(const struct run_settings *s)
+double runner_enough(const struct run_settings *s)
 {
     double most = 0;
     for (size_t i = 0; i < s->ntargets; i++)
@@ -61,29 +64,36 @@ static double recall_wanted(const struct run_settings *s)
     return most + BEYOND * (1 - most);
 }
 
-/* The i-th effort to try; 0: no more. */
-static size_t effort_at(const struct contestant *c, const struct run_settings *s, size_t i)
+size_t runner_effort(const struct contestant *c, size_t first, size_t i)
 {
+    const struct run_settings *s = c->settings;
     if (!c->has_effort || s->nefforts)
         return c->has_effort && i < s->nefforts ? s->efforts[i] : 0;
-    const double effort = rint((double)s->k * pow(LADDER_STEP, (double)i));
+    const double effort = rint((double)first * pow(LADDER_STEP, (double)i));
     return i < OUTCOME_POINTS_MAX && effort <= EFFORT_CAP ? (size_t)effort : 0;
+}
+
+struct outcome_point runner_point(size_t effort)
+{
+    return (struct outcome_point){.effort = effort,
+                                  .qps = NAN,
+                                  .qps_low = NAN,
+                                  .qps_high = NAN,
+                                  .qps_single = NAN,
+                                  .qps_batch = NAN,
+                                  .mean_us = NAN,
+                                  .p50_us = NAN,
+                                  .p95_us = NAN,
+                                  .p99_us = NAN,
+                                  .p999_us = NAN,
+                                  .distances = NAN,
+                                  .hops = NAN};
 }
 
 static ann_err find_point(struct contestant *c, size_t effort, const struct dataset *d,
                           const double *limits, ann_id *ids)
 {
-    struct outcome_point p = {.effort = effort,
-                              .qps = NAN,
-                              .qps_single = NAN,
-                              .qps_batch = NAN,
-                              .mean_us = NAN,
-                              .p50_us = NAN,
-                              .p95_us = NAN,
-                              .p99_us = NAN,
-                              .p999_us = NAN,
-                              .distances = NAN,
-                              .hops = NAN};
+    struct outcome_point p = runner_point(effort);
     ann_err err = runner_check_stop();
     if (!err)
         err = c->search(c, effort, ids, &p);
@@ -98,10 +108,10 @@ static ann_err find_point(struct contestant *c, size_t effort, const struct data
 static ann_err find_points(struct contestant *c, const struct dataset *d,
                            const struct run_settings *s, const double *limits, ann_id *ids)
 {
-    const double began = runner_clock(CLOCK_MONOTONIC), enough = recall_wanted(s);
+    const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(s);
     if (!c->has_effort)
         return find_point(c, 0, d, limits, ids);
-    for (size_t i = 0, effort; (effort = effort_at(c, s, i)); i++) {
+    for (size_t i = 0, effort; (effort = runner_effort(c, s->k, i)); i++) {
         const ann_err err = find_point(c, effort, d, limits, ids);
         if (err)
             return err;
@@ -124,9 +134,17 @@ static double middle(const struct timing *t, unsigned rounds, size_t offset)
     return isnan(v[0]) ? NAN : metrics_median(v, rounds);
 }
 
-static void settle(struct contestant *c, struct outcome_point *p, const struct timing *t,
-                   const struct run_settings *s)
+/* The rate that counts. */
+static double rate(const struct contestant *c, double single_s, double batch_s)
 {
+    if (c->best_counts)
+        return fmax(1 / single_s, 1 / batch_s); /* fmax passes a NAN over */
+    return 1 / (c->settings->batch_counts ? batch_s : single_s);
+}
+
+void runner_settle(const struct contestant *c, struct outcome_point *p, const struct timing *t)
+{
+    const struct run_settings *s = c->settings;
     p->qps_single = 1 / middle(t, s->rounds, offsetof(struct timing, single_s));
     p->qps_batch = 1 / middle(t, s->rounds, offsetof(struct timing, batch_s));
     p->mean_us = middle(t, s->rounds, offsetof(struct timing, mean_us));
@@ -134,11 +152,14 @@ static void settle(struct contestant *c, struct outcome_point *p, const struct t
     p->p95_us = middle(t, s->rounds, offsetof(struct timing, p95_us));
     p->p99_us = middle(t, s->rounds, offsetof(struct timing, p99_us));
     p->p999_us = middle(t, s->rounds, offsetof(struct timing, p999_us));
-    if (!s->single)
+    if (!c->single)
         p->mean_us = 1e6 / p->qps_batch;
-    p->qps = s->batch_counts ? p->qps_batch : p->qps_single;
-    if (c->best_counts)
-        p->qps = fmax(p->qps_single, p->qps_batch); /* fmax passes a NAN over */
+    p->qps = rate(c, 1 / p->qps_single, 1 / p->qps_batch);
+    p->qps_low = p->qps_high = p->qps;
+    for (unsigned r = 0; r < s->rounds; r++) {
+        p->qps_low = fmin(p->qps_low, rate(c, t[r].single_s, t[r].batch_s));
+        p->qps_high = fmax(p->qps_high, rate(c, t[r].single_s, t[r].batch_s));
+    }
 }
 
 static ann_err time_rounds(struct contestant *const *all, size_t count, size_t most,
@@ -184,8 +205,8 @@ ann_err runner_sweep(struct contestant *const *all, size_t count, const struct d
         err = time_rounds(all, count, most, s, t);
     for (size_t c = 0; c < count && !err; c++) {
         for (size_t i = 0; i < all[c]->result.npoints; i++)
-            settle(all[c], &all[c]->result.points[i],
-                   &t[(c * OUTCOME_POINTS_MAX + i) * s->rounds], s);
+            runner_settle(all[c], &all[c]->result.points[i],
+                          &t[(c * OUTCOME_POINTS_MAX + i) * s->rounds]);
         outcome_interpolate(&all[c]->result);
     }
     if (s->progress)

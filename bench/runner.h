@@ -11,7 +11,7 @@
 #include "ann/io/progress.h"
 #include "bench/outcome.h"
 
-#define RUNNER_ROUNDS_MAX 99
+#define RUNNER_ROUNDS_MAX OUTCOME_ROUNDS_MAX
 
 struct run_settings {
     size_t k;
@@ -20,6 +20,7 @@ struct run_settings {
     int pin;            /* the processor of the query thread; -1: any */
     bool single, batch; /* what to time */
     bool batch_counts;  /* qps is that of batches */
+    double pass_s; /* passes of a point are repeated so long, each round; the fastest counts */
     double targets[OUTCOME_TARGETS_MAX];
     size_t ntargets;
     size_t efforts[OUTCOME_POINTS_MAX]; /* 0 of them: a ladder from k on */
@@ -39,8 +40,14 @@ struct timing {
 struct contestant {
     struct outcome result;
     bool has_effort;
-    bool best_counts; /* qps is the better of single and batch */
-    /* Results of all queries: ids [nq, k]; *p gets distances and hops where they are known. */
+    bool best_counts;   /* qps is the better of single and batch */
+    bool single, batch; /* what to time; as the settings say until a contest chooses */
+    size_t nsteps; /* settings it has by itself, taken as efforts 1..nsteps; 0: any effort */
+    size_t width;  /* so many neighbouring steps differ in their second number only */
+    int half;      /* of the queries: 0 even, 1 odd, -1 all; `data` holds the same ones */
+    bool lost;     /* failed in a contest: nothing of it is shown */
+    /* Results of all queries: ids [nq, k]; *p gets distances, hops, rates where they are known.
+     */
     ann_err (*search)(struct contestant *c, size_t effort, ann_id *ids,
                       struct outcome_point *p);
     /* One warm-up and one measurement. */
@@ -59,6 +66,18 @@ ann_err runner_check_stop(void);
 /* Names, sizes and targets of c->result, its figures not measured yet. */
 void runner_init(struct contestant *c, const struct dataset *d, const struct run_settings *s);
 
+/* An unmeasured point. */
+struct outcome_point runner_point(size_t effort);
+
+/* p's figures from the timings t [rounds]. */
+void runner_settle(const struct contestant *c, struct outcome_point *p, const struct timing *t);
+
+/* The recall at which a sweep may end. */
+double runner_enough(const struct run_settings *s);
+
+/* The i-th effort of a sweep that begins at `first`; 0: no more. */
+size_t runner_effort(const struct contestant *c, size_t first, size_t i);
+
 /* Fills each result's points and at[]. */
 ann_err runner_sweep(struct contestant *const *all, size_t count, const struct dataset *d,
                      const struct run_settings *s);
@@ -66,7 +85,7 @@ ann_err runner_sweep(struct contestant *const *all, size_t count, const struct d
 /* Seconds of a clock. */
 double runner_clock(int clock);
 
-#define RUNNER_PASS_S 0.2 /* passes are repeated until this long; the fastest counts */
+#define RUNNER_PASS_S 0.2 /* how long passes are repeated where nothing else is asked */
 #define RUNNER_SLOW_S 1.0 /* from here on one pass tells both rate and latencies, unwarmed */
 #define RUNNER_MOST_S 4.0 /* and it takes only as many queries as fit in this */
 

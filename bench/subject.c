@@ -133,7 +133,7 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
     params.effort = effort;
     params.threads = c->settings->threads;
     params.stats = &stats;
-    if (c->has_effort && c->settings->single) {
+    if (c->has_effort && c->single) {
         err = ann_searcher_open(u->ix, &params, &s);
         for (size_t i = 0; i < nq && !err; i++)
             err = ann_searcher_search(s, c->data->query + i * c->data->dim, ANN_F32,
@@ -228,7 +228,7 @@ static ann_err time_single(struct contestant *c, const ann_search_params *params
     }
     if (!err)
         err = pass(s, c, nq, u->ids); /* warm-up */
-    for (double took = 0, spent = 0; !err && spent < RUNNER_PASS_S; spent += took) {
+    for (double took = 0, spent = 0; !err && spent < c->settings->pass_s; spent += took) {
         const double began = runner_clock(CLOCK_MONOTONIC);
         err = pass(s, c, nq, u->ids);
         took = runner_clock(CLOCK_MONOTONIC) - began;
@@ -253,7 +253,7 @@ static ann_err time_batch(struct contestant *c, const ann_search_params *params,
     ann_view few = queries(c);
     few.n = few.n < WARM_QUERIES ? few.n : WARM_QUERIES;
     ann_err err = io_library(ann_search(u->ix, few, params, u->ids, NULL));
-    for (double took = 0, spent = 0; !err && spent < RUNNER_PASS_S; spent += took) {
+    for (double took = 0, spent = 0; !err && spent < c->settings->pass_s; spent += took) {
         const double began = runner_clock(CLOCK_MONOTONIC);
         err = io_library(ann_search(u->ix, queries(c), params, u->ids, NULL));
         took = runner_clock(CLOCK_MONOTONIC) - began;
@@ -284,13 +284,13 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     params.k = s->k;
     params.effort = effort;
     params.threads = s->threads;
-    if (s->single) {
+    if (c->single) {
         const bool tied = tie(s->pin, &before);
         err = time_single(c, &params, t);
         if (tied)
             sched_setaffinity(0, sizeof before, &before);
     }
-    if (s->batch && !err)
+    if (c->batch && !err)
         err = time_batch(c, &params, t);
     return err;
 }

@@ -1,6 +1,6 @@
 /* svg.h - plots as inline SVG: lines over two axes, and bars.
  *
- * Place: bench, a leaf.  Colours come from the page: classes s0..s7, axis, grid, label. */
+ * Place: bench, a leaf.  Colours come from the page: classes s0..s19, axis, grid, label. */
 #ifndef KITH_BENCH_SVG_H
 #define KITH_BENCH_SVG_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define SVG_COLORS 8
+#define SVG_COLORS 20
 
 struct svg_point {
     double x, y;

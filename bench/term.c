@@ -14,9 +14,10 @@
 #define PLOT_ROWS        14
 #define PLOT_COLUMNS_MAX 72
 #define PLOT_LABEL       9 /* columns left of the plot */
-#define MARKS            "ox+*#@%&"
+#define MARKS            "ox+*#@%&abcdefghijklmn"
 
 static const char *const colors[] = {"34", "33", "32", "35", "36", "31", "37", "90"};
+#define COLORS (sizeof colors / sizeof *colors)
 
 static void print_head(const struct outcome *r, FILE *f)
 {
@@ -64,14 +65,14 @@ static void print_sweep(const struct outcomes *all, size_t from, size_t to, FILE
 {
     char v[8][DISPLAY_MAX];
     const int width = index_width(all, from, to);
-    fprintf(f, "\n  %-*s  %6s %8s %9s %8s %8s %8s %8s %9s %7s\n", width, "index", "effort",
+    fprintf(f, "\n  %-*s  %7s %8s %9s %8s %8s %8s %8s %9s %7s\n", width, "index", "effort",
             "recall", "QPS", "mean us", "p50 us", "p99 us", "p99.9", "distances", "hops");
     for (size_t i = from; i < to; i++) {
         const struct outcome *r = &all->items[i];
         for (size_t j = 0; j < r->npoints; j++) {
             const struct outcome_point *p = &r->points[j];
-            fprintf(f, "  %-*s  %6s %8.4f %9s %8s %8s %8s %8s %9s %7s\n", width, r->index,
-                    p->effort ? display_count(v[0], (double)p->effort) : "-", p->recall,
+            fprintf(f, "  %-*s  %7s %8.4f %9s %8s %8s %8s %8s %9s %7s\n", width, r->index,
+                    display_effort(v[0], p->effort, p->setting), p->recall,
                     display_rate(v[1], p->qps), display_rate(v[2], p->mean_us),
                     display_rate(v[3], p->p50_us), display_rate(v[4], p->p99_us),
                     display_rate(v[5], p->p999_us), display_count(v[6], p->distances),
@@ -129,7 +130,7 @@ static void print_row(const struct frame *p, size_t row, FILE *f, bool color)
     for (unsigned x = 0; x < p->columns; x++) {
         const char *mark = p->cell[row][x] == ' ' ? NULL : strchr(MARKS, p->cell[row][x]);
         if (mark && color)
-            fprintf(f, "\033[%sm%c\033[0m", colors[mark - MARKS], *mark);
+            fprintf(f, "\033[%sm%c\033[0m", colors[(size_t)(mark - MARKS) % COLORS], *mark);
         else
             fputc(p->cell[row][x], f);
     }
@@ -165,8 +166,8 @@ static void print_plot(const struct outcomes *all, size_t from, size_t to, FILE 
     fprintf(f, "\n%*s  %-*.2f%.2f\n  ", PLOT_LABEL, "", (int)p.columns - 4, p.left, 1.0);
     for (size_t i = from; i < to; i++) {
         const size_t mark = (i - from) % strlen(MARKS);
-        fprintf(f, color ? "  \033[%sm%c\033[0m %s" : "  %.0s%c %s", colors[mark], MARKS[mark],
-                all->items[i].index);
+        fprintf(f, color ? "  \033[%sm%c\033[0m %s" : "  %.0s%c %s", colors[mark % COLORS],
+                MARKS[mark], all->items[i].index);
     }
     fputc('\n', f);
 }

@@ -49,14 +49,18 @@ static uint64_t hash_floats(uint64_t seed, const float *v, size_t count)
     return rng_mix(h);
 }
 
+uint64_t truth_fingerprint(const struct dataset *d)
+{
+    return hash_floats(d->dim * 8 + (uint64_t)d->metric, d->base, d->n * d->dim);
+}
+
 static ann_err cache_path(const struct dataset *d, char *path)
 {
     char folder[FILES_PATH_MAX], name[DATASET_NAME_MAX + 64];
     const ann_err err = files_cache(folder, "truth", true);
     if (err)
         return err;
-    uint64_t h = hash_floats(d->dim * 8 + (uint64_t)d->metric, d->base, d->n * d->dim);
-    h = hash_floats(h, d->query, d->nq * d->dim);
+    const uint64_t h = hash_floats(truth_fingerprint(d), d->query, d->nq * d->dim);
     snprintf(name, sizeof name, "%s-%s-%016llx.npy", d->name, dataset_metric_name(d->metric),
              (unsigned long long)h);
     for (char *c = name; *c; c++)

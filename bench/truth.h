@@ -13,4 +13,7 @@
  * `threads` threads, which is then cached. */
 ann_err truth_ensure(struct dataset *d, size_t k, unsigned threads, bool quiet);
 
+/* A number that tells base vectors and metric apart, for names of what is kept about them. */
+uint64_t truth_fingerprint(const struct dataset *d);
+
 #endif

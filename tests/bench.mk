@@ -6,5 +6,10 @@ unit_tests += tests/dataset.test
 tests_dataset_test_SOURCES = tests/test_dataset.c bench/dataset.c bench/dataset.h bench/files.c \
 	bench/files.h bench/known.c bench/process.c bench/process.h bench/synthetic.c
 
+unit_tests += tests/contest.test
+tests_contest_test_SOURCES = tests/test_contest.c bench/compare.c bench/contest.c \
+	bench/dataset.c bench/display.c bench/files.c bench/grid.c bench/known.c bench/metrics.c \
+	bench/outcome.c bench/process.c bench/runner.c bench/synthetic.c
+
 shell_tests += tests/bench_smoke.sh tests/bench_data.sh tests/bench_usage.sh \
 	tests/bench_peers_offline.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Without a network `annbench peers` says so, names its log and exits with 6.
+# Without a network `annbench peers` says so, names its log and exits with 6; kith alone needs
+# none, and names that peers.json does not know are refused before anything is fetched.
 set -uo pipefail
 
 bench=${top_builddir:?run by make check}/bench/annbench
@@ -14,6 +15,19 @@ export PIP_CONFIG_FILE=/dev/null
 if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
     echo "no Python environments here"
     exit 77
+fi
+"$bench" peers synthetic:n=200,d=8 --peers hnswlib,nonsense >"$tmp/out" 2>"$tmp/err"
+got=$?
+if [ $got != 1 ] || ! grep -q '"nonsense" is none of the peers' "$tmp/err"; then
+    echo "FAIL: an unknown peer: exit $got: $(cat "$tmp/err")"
+    exit 1
+fi
+if ! "$bench" peers synthetic:n=2000,d=16,queries=100 --peers none --specs hnsw,m=8 \
+    --specs hnsw,m=16 --rounds 2 --seconds 0.01 --json - >"$tmp/out" 2>"$tmp/err" ||
+    ! grep -q '"index":"hnsw,m=8".*"at_recall":0.99' "$tmp/out" ||
+    ! grep -q '"index":"hnsw,m=16".*"qps_low":' "$tmp/out"; then
+    echo "FAIL: kith alone: $(cat "$tmp/err" "$tmp/out")"
+    exit 1
 fi
 "$bench" peers synthetic:n=200,d=8 >"$tmp/out" 2>"$tmp/err"
 got=$?

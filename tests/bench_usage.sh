@@ -33,6 +33,8 @@ expect 2 '"1.5" is not a value' run x --recall 1.5
 expect 2 '"a" is not a value' run x --rounds a
 expect 2 '"cubic" is not a value' run x --metric cubic
 expect 2 'needs a value' run x --json
+expect 2 '"0" is not a value' peers x --seconds 0
+expect 2 '"," is not a value' peers x --peers ,
 expect 1 'no such file' run /nowhere/at/all
 expect 1 'known data set' run nonsense
 expect 1 'annbench data wink-100' run wink-100

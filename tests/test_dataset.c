@@ -116,6 +116,28 @@ START_TEST(written_rows_are_read_back)
 }
 END_TEST
 
+START_TEST(halves_are_the_even_and_the_odd_queries)
+{
+    const float rows[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    int32_t truth[10] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    const struct dataset d = {
+        .n = 5, .nq = 5, .dim = 2, .base = rows, .query = rows, .truth = truth, .truth_k = 2};
+    struct dataset h;
+    ck_assert_int_eq(dataset_half(&d, 0, &h), ANN_OK);
+    ck_assert_uint_eq(h.nq, 3);
+    ck_assert_ptr_eq(h.base, rows);
+    ck_assert_mem_eq(h.query, ((const float[]){0, 1, 4, 5, 8, 9}), 6 * sizeof(float));
+    ck_assert_mem_eq(h.truth, ((const int32_t[]){0, 1, 4, 5, 8, 9}), 6 * sizeof(int32_t));
+    dataset_free(&h);
+    ck_assert_int_eq(dataset_half(&d, 1, &h), ANN_OK);
+    ck_assert_uint_eq(h.nq, 2);
+    ck_assert_mem_eq(h.query, ((const float[]){2, 3, 6, 7}), 4 * sizeof(float));
+    dataset_free(&h);
+    const struct dataset one = {.n = 5, .nq = 1, .dim = 2, .base = rows, .query = rows};
+    ck_assert_int_eq(dataset_half(&one, 1, &h), ANN_EINVAL);
+}
+END_TEST
+
 #ifdef HAVE_HDF5
 static void store(const char *path, const char *name, enum io_type type, const void *data,
                   size_t n, size_t dim)
@@ -168,6 +190,7 @@ int main(void)
     tcase_add_test(t, at_most_half_is_held_out);
     tcase_add_test(t, metric_names);
     tcase_add_test(t, written_rows_are_read_back);
+    tcase_add_test(t, halves_are_the_even_and_the_odd_queries);
 #ifdef HAVE_HDF5
     tcase_add_test(t, hdf5_as_ann_benchmarks_lays_it_out);
 #endif

@@ -179,6 +179,33 @@ START_TEST(interpolation_uses_the_front_only)
 }
 END_TEST
 
+START_TEST(repeated_ids_are_dropped_within_a_row)
+{
+    uint64_t ids[8] = {3, 1, 3, 3, 1, 2, ANN_NO_ID, ANN_NO_ID};
+    const uint64_t want[8] = {3, 1, ANN_NO_ID, ANN_NO_ID, 1, 2, ANN_NO_ID, ANN_NO_ID};
+    ck_assert_uint_eq(metrics_drop_repeated(ids, 2, 4), 2);
+    ck_assert_mem_eq(ids, want, sizeof want);
+}
+END_TEST
+
+START_TEST(picked_points_surround_the_targets)
+{
+    /* In no order; index 4 is no better than index 2 in anything. */
+    const struct metrics_pair p[8] = {{0.97, 40}, {0.5, 90}, {0.85, 70}, {0.92, 50},
+                                      {0.8, 60},  {0.7, 80}, {0.99, 20}, {0.3, 99}};
+    const double targets[1] = {0.9}, far[1] = {0.999}, near[1] = {0.1};
+    size_t chosen[8];
+    ck_assert_uint_eq(metrics_pick(p, 8, targets, 1, chosen), 4);
+    ck_assert_mem_eq(chosen, ((const size_t[]){5, 2, 3, 0}), 4 * sizeof *chosen);
+    ck_assert_uint_eq(metrics_pick(p, 8, far, 1, chosen), 3);
+    ck_assert_mem_eq(chosen, ((const size_t[]){3, 0, 6}), 3 * sizeof *chosen);
+    ck_assert_uint_eq(metrics_pick(p, 8, near, 1, chosen), 2);
+    ck_assert_mem_eq(chosen, ((const size_t[]){7, 1}), 2 * sizeof *chosen);
+    ck_assert_uint_eq(metrics_pick(p, 1, targets, 1, chosen), 1);
+    ck_assert_uint_eq(metrics_pick(p, 0, targets, 1, chosen), 0);
+}
+END_TEST
+
 static TCase *cases(void)
 {
     TCase *t = tcase_create("metrics");
@@ -197,6 +224,8 @@ static TCase *cases(void)
     tcase_add_test(t, interpolation_is_logarithmic);
     tcase_add_test(t, interpolation_at_the_ends);
     tcase_add_test(t, interpolation_uses_the_front_only);
+    tcase_add_test(t, repeated_ids_are_dropped_within_a_row);
+    tcase_add_test(t, picked_points_surround_the_targets);
     return t;
 }
 
