@@ -38,6 +38,7 @@ static const char help_all[] =
     "  --pin CPU         tie the searching thread to a processor (peers: the last one)\n"
     "  --epsilon E       count distances up to E beyond the k-th, as ann-benchmarks does\n"
     "  --seconds S       time each point so long in each round (0.2; peers: 1)\n"
+    "  --cpu-clock       time by processor time: other work on the machine counts less\n"
     "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
     "  --rebuild         peers: build their indexes again, though they are kept\n"
     "  --flat            peers: exact search in batches, k = 100, instead of graphs\n"
@@ -150,6 +151,7 @@ enum option_code {
     OPT_SECONDS,
     OPT_PEERS,
     OPT_REBUILD,
+    OPT_CPU_CLOCK,
     OPT_FLAT,
     OPT_NO_FILE,
     OPT_JSON,
@@ -172,6 +174,7 @@ static const struct option options[] = {
     {"seconds", required_argument, NULL, OPT_SECONDS},
     {"peers", required_argument, NULL, OPT_PEERS},
     {"rebuild", no_argument, NULL, OPT_REBUILD},
+    {"cpu-clock", no_argument, NULL, OPT_CPU_CLOCK},
     {"flat", no_argument, NULL, OPT_FLAT},
     {"no-file", no_argument, NULL, OPT_NO_FILE},
     {"json", required_argument, NULL, OPT_JSON},
@@ -238,6 +241,9 @@ static bool take_option(int code, struct command *c)
         return true;
     case OPT_PEERS:
         return put_peers(c, optarg);
+    case OPT_CPU_CLOCK:
+        c->run.cpu_clock = true;
+        return true;
     case OPT_REBUILD:
         c->rebuild = true;
         return true;

@@ -13,6 +13,7 @@
 #include "ann/base/memory.h"
 #include "bench/contest.h"
 
+#define LOWEST        2 /* effort of kith's: less than k may do */
 #define TRIALS_MAX    128
 #define PICK_BUDGET_S 40.0   /* of one contestant's sweep */
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
@@ -87,10 +88,11 @@ static bool useless(const struct trial *t, size_t n, size_t width)
 static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, size_t *count)
 {
     const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(x->s);
-    const size_t low = x->s->k / 2 ? x->s->k / 2 : 1;
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
-        const size_t step = !c->nsteps ? runner_effort(c, low, i) : i < c->nsteps ? i + 1 : 0;
+        const size_t step = !c->nsteps      ? runner_effort(c, LOWEST, i)
+                            : i < c->nsteps ? i + 1
+                                            : 0;
         if (c->has_effort && !step)
             break;
         p = runner_point(step);

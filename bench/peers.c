@@ -206,6 +206,7 @@ static ann_err time_all(struct contestant *c, size_t step, struct timing *t)
     begin_for(&o, "time", c, step);
     js_put_double(&o, "seconds", c->settings->pass_s);
     js_put_double(&o, "most", RUNNER_MOST_S);
+    js_put_bool(&o, "cpu_clock", c->settings->cpu_clock);
     const ann_err err = ask(u, &o, &answer);
     if (err)
         return err;

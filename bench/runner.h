@@ -20,7 +20,8 @@ struct run_settings {
     int pin;            /* the processor of the query thread; -1: any */
     bool single, batch; /* what to time */
     bool batch_counts;  /* qps is that of batches */
-    double pass_s; /* passes of a point are repeated so long, each round; the fastest counts */
+    double pass_s;  /* passes of a point are repeated so long, each round; the fastest counts */
+    bool cpu_clock; /* passes are timed by processor time, which other work does not lengthen */
     double targets[OUTCOME_TARGETS_MAX];
     size_t ntargets;
     size_t efforts[OUTCOME_POINTS_MAX]; /* 0 of them: a ladder from k on */
