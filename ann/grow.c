@@ -140,7 +140,7 @@ struct ann_iter {
     const ann_index *ix;
     struct query_params p;
     struct scratch *scratch;
-    void *query;          /* [query_bytes], as given to the kind */
+    void *query;          /* [raw_bytes] */
     struct growing g;
     size_t at;            /* the next key of g to look at */
     size_t k;             /* asked of the last search */
@@ -167,9 +167,9 @@ ann_err ann_iter_open(const ann_index *ix, const void *query, ann_dtype dtype,
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *it);
     it->ix = ix;
     it->p = p;
-    it->query = mem_alloc(ix->vec.query_bytes);
+    it->query = mem_alloc(ix->vec.raw_bytes);
     if (!it->query)
-        err = ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", ix->vec.query_bytes);
+        err = ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", ix->vec.raw_bytes);
     if (!err)
         err = scratch_borrow(ix, &it->scratch);
     if (err) {
@@ -203,7 +203,7 @@ static ann_err iter_more(ann_iter *it, size_t n)
     ann_err err = scratch_reserve(it->scratch, &ix->vec, 0, 0, 0);
     if (err)
         return err;
-    memcpy(it->scratch->query.data, it->query, ix->vec.query_bytes);
+    memcpy(it->scratch->query.data, it->query, ix->vec.raw_bytes);
     err = grow(ix, &it->p, &stats, it->scratch, it->k, &it->g);
     it->at = 0;
     it->adds = ix->vec.adds;

@@ -20,7 +20,7 @@ const struct kind *index_kind(ann_kind id)
 
 /* ---- making and closing ---- */
 
-ann_err index_new(const ann_options *resolved, ann_index **out)
+ann_err index_new(const ann_options *resolved, enum code_type codes, ann_index **out)
 {
     ann_index *ix = mem_zalloc(1, sizeof *ix);
     if (!ix)
@@ -28,8 +28,10 @@ ann_err index_new(const ann_options *resolved, ann_index **out)
     ix->opt = *resolved;
     ix->kind = index_kind(resolved->kind);
     const ann_err err =
-        vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim);
+        vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim,
+                     codes, resolved->seed);
     if (err) {
+        vectors_free(&ix->vec);
         mem_free(ix);
         return err;
     }
@@ -81,7 +83,7 @@ ann_err ann_create(const ann_options *given, ann_index **out)
     ann_err err = options_resolve(given, &o);
     ann_index *ix = NULL;
     if (!err)
-        err = index_new(&o, &ix);
+        err = index_new(&o, hnsw_choose_codes(&o), &ix);
     if (!err)
         err = ix->kind->create(&o, &ix->vec, &ix->state);
     if (err) {
@@ -158,7 +160,10 @@ struct adding {
     uint32_t n;
     uint32_t *slots;    /* [n] */
     uint32_t *replaced; /* [n]: the old slot of an id, or SLOT_NONE; update only */
-    float *scratch;     /* [threads, dim] */
+    float *scratch;     /* [threads, scratch_each]: of vectors_put, then the largest error */
+    size_t scratch_each;
+    struct codes before; /* the codes before they were made again; CODE_NONE: they were not */
+    float max_error;     /* of the codes, before */
 };
 
 static ann_id adding_id(const struct adding *a, size_t i)
@@ -249,13 +254,49 @@ static ann_err check_memory(const ann_index *ix, uint32_t fresh)
     return ANN_OK;
 }
 
+/* Puts other codes in place: between two searches, which see the old ones or the new. */
+static void swap_codes(struct adding *a)
+{
+    ann_index *ix = a->ix;
+    pthread_rwlock_wrlock(&ix->gate);
+    vectors_swap_codes(&ix->vec, &a->before);
+    if (ix->kind->recoded)
+        ix->kind->recoded(ix->state);
+    pthread_rwlock_unlock(&ix->gate);
+}
+
+/* Codes that suit what comes too. */
+static ann_err train_codes(struct adding *a, const struct kind_job *job)
+{
+    const ann_err err =
+        vectors_train_codes(&a->ix->vec, a->view, job->pool, &a->before);
+    if (!err && a->before.type)
+        swap_codes(a);
+    a->max_error = a->ix->vec.codes.max_error;
+    return err;
+}
+
+/* What an add that failed did to the codes. */
+static void untrain_codes(struct adding *a)
+{
+    if (a->before.type) {
+        swap_codes(a);
+        return;
+    }
+    pthread_rwlock_wrlock(&a->ix->gate);
+    a->ix->vec.codes.max_error = a->max_error;
+    pthread_rwlock_unlock(&a->ix->gate);
+}
+
 /* Room for all, and the slots. */
 static ann_err take_slots(struct adding *a, const struct kind_job *job)
 {
     ann_index *ix = a->ix;
     const uint32_t fresh = a->n > ix->vec.free ? a->n - ix->vec.free : 0;
     a->slots = mem_alloc(a->n * sizeof *a->slots);
-    a->scratch = mem_alloc(pool_threads(job->pool) * (size_t)ix->vec.dim * sizeof *a->scratch);
+    a->scratch_each = vectors_scratch(&ix->vec) + 1;
+    a->scratch =
+        mem_zalloc(pool_threads(job->pool), a->scratch_each * sizeof *a->scratch);
     if (!a->slots || !a->scratch)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u slots", a->n);
     ann_err err = check_memory(ix, fresh);
@@ -264,6 +305,8 @@ static ann_err take_slots(struct adding *a, const struct kind_job *job)
     const bool identity = keeps_identity(a);
     pthread_rwlock_wrlock(&ix->gate);
     err = vectors_reserve(&ix->vec, a->n);
+    if (!err) /* should they come back */
+        err = codes_reserve(&a->before, ix->vec.slots + fresh);
     if (!err)
         err = idmap_reserve(&ix->ids, &ix->vec, ix->vec.slots + fresh, a->n, identity);
     if (!err)
@@ -272,6 +315,7 @@ static ann_err take_slots(struct adding *a, const struct kind_job *job)
         ix->vec.adds++;
         for (size_t i = 0; i < a->n; i++)
             a->slots[i] = vectors_take_slot(&ix->vec);
+        codes_resize(&a->before, ix->vec.slots);
     }
     pthread_rwlock_unlock(&ix->gate);
     return err;
@@ -280,8 +324,25 @@ static ann_err take_slots(struct adding *a, const struct kind_job *job)
 static void put_vector(void *arg, size_t i, unsigned worker)
 {
     struct adding *a = arg;
-    vectors_put(&a->ix->vec, a->slots[i], a->view, i,
-                a->scratch + (size_t)worker * a->ix->vec.dim);
+    float *scratch = a->scratch + worker * a->scratch_each;
+    float *largest = scratch + a->scratch_each - 1;
+    const float error = vectors_put(&a->ix->vec, a->slots[i], a->view, i, scratch);
+    *largest = error > *largest ? error : *largest;
+}
+
+/* All vectors, and what is known of their codes. */
+static void put_vectors(struct adding *a, struct pool *pool)
+{
+    struct codes *c = &a->ix->vec.codes;
+    pool_for(pool, a->n, 256, put_vector, a);
+    if (c->type == CODE_NONE)
+        return;
+    pthread_rwlock_wrlock(&a->ix->gate);
+    for (unsigned t = 0; t < pool_threads(pool); t++) {
+        const float error = a->scratch[(t + 1) * a->scratch_each - 1];
+        c->max_error = error > c->max_error ? error : c->max_error;
+    }
+    pthread_rwlock_unlock(&a->ix->gate);
 }
 
 /* All is linked: the new come alive, the replaced die, in one moment. */
@@ -328,13 +389,18 @@ static ann_err add_locked(struct adding *a, bool update)
     if (update)
         err = find_replaced(a);
     if (!err)
-        err = take_slots(a, &job);
+        err = train_codes(a, &job);
     if (err)
         return err;
-    pool_for(pool, a->n, 256, put_vector, a);
-    err = ix->kind->add(ix->state, a->slots, a->n, &job);
-    if (err)
+    err = take_slots(a, &job);
+    if (!err) {
+        put_vectors(a, pool);
+        err = ix->kind->add(ix->state, a->slots, a->n, &job);
+    }
+    if (err) {
+        untrain_codes(a);
         return err;
+    }
     publish(a);
     if (update) /* sweeps what was replaced if enough has come together; failing now, later */
         (void)ix->kind->sweep(ix->state, false, &job);
@@ -357,6 +423,7 @@ static ann_err add_or_update(ann_index *ix, ann_view v, const ann_id *ids, bool 
     mem_free(a.slots);
     mem_free(a.replaced);
     mem_free(a.scratch);
+    codes_free(&a.before);
     return err;
 }
 
@@ -509,6 +576,8 @@ ann_err ann_get(const ann_index *ix, ann_id id, float *vec)
     const uint32_t slot = idmap_find(&ix->ids, &ix->vec, id);
     if (slot == SLOT_NONE)
         err = ANN_FAIL(ANN_ENOENT, "id %llu is not in the index", (unsigned long long)id);
+    else if (ix->vec.store == ANN_NONE)
+        err = ANN_FAIL(ANN_ENOTSUP, "the index keeps codes alone, no vectors (store=none)");
     else
         vectors_get(&ix->vec, slot, vec);
     pthread_rwlock_unlock(gate);
@@ -563,11 +632,16 @@ ann_err ann_index_info(const ann_index *ix, ann_info *info)
         .slots = v->slots,
         .memory_bytes = sizeof *ix + buf_held(&v->data) + buf_held(&v->live_map) +
                         buf_held(&v->born) + buf_held(&v->free_list) + buf_held(&ix->ids.ids) +
-                        buf_held(&ix->ids.table),
+                        buf_held(&ix->ids.table) + codes_held(&v->codes),
         .mapped_bytes = ix->file ? kfile_mapped_bytes(ix->file) : 0,
         .vector_bytes = v->data.bytes,
         .id_bytes = ix->ids.ids.bytes + ix->ids.table.bytes,
         .isa = v->ops->name,
+        .profile = ix->opt.profile,
+        .codes = v->codes.type == CODE_SQ8   ? ANN_CODES_SQ8
+                 : v->codes.type == CODE_SQ4 ? ANN_CODES_SQ4
+                                             : ANN_CODES_NONE,
+        .code_bytes = v->codes.data.bytes + v->codes.norms.bytes,
         .calibrated_recall = calibration_best(&ix->calibration),
     };
     ix->kind->info(ix->state, &full);
@@ -584,17 +658,23 @@ ann_err ann_memory_estimate(const ann_options *given, uint64_t n, uint64_t *byte
     if (!bytes)
         return ANN_FAIL(ANN_EINVAL, "bytes is NULL");
     ann_err err = options_resolve(given, &o);
-    if (!err)
-        err = vectors_init(&v, o.metric, o.store, o.dim);
+    if (err)
+        return err;
+    err = vectors_init(&v, o.metric, o.store, o.dim, hnsw_choose_codes(&o), o.seed);
+    const uint64_t code = v.codes.type ? v.codes.stride + sizeof(int32_t) : 0;
+    vectors_free(&v);
     if (err)
         return err;
     if (n > SLOTS_MAX)
         return ANN_FAIL(ANN_ELIMIT, "%llu vectors: an index holds at most %u",
                         (unsigned long long)n, SLOTS_MAX);
     uint64_t extra;
-    const uint64_t own = n * v.stride + n / 8 + index_kind(o.kind)->estimate(&o, n, &extra);
+    const uint64_t own =
+        n * (v.stride + code) + n / 8 + index_kind(o.kind)->estimate(&o, n, &extra);
+    /* Under ip all codes may have to be made again at any size. */
+    const uint64_t again = o.metric == ANN_IP ? n * code : 0;
     *bytes = own;
     if (peak)
-        *peak = own + extra + n * sizeof(uint32_t);
+        *peak = own + extra + again + n * sizeof(uint32_t);
     return ANN_OK;
 }

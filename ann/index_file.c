@@ -1,8 +1,8 @@
 /* index_file.c - saving, opening and checking an index.
  *
  * Place: front door.  The container (ann/file) knows sections; here is which of them every kind
- * has: "vectors" [slots, stride], "live" (the bitmap) and, unless every id is its slot, "ids".
- */
+ * has: "vectors" [slots, stride], "live" (the bitmap) and, unless every id is its slot, "ids";
+ * where there are codes, "frame", "codes" and "norms". */
 #include <config.h>
 
 #include <string.h>
@@ -10,13 +10,27 @@
 #include "ann/base/error.h"
 #include "ann/internal.h"
 
+/* Numbers of hnsw's params that say what its vectors are; hnsw_file.c has those before. */
+enum { PARAM_PROFILE = 6, PARAM_CODES, PARAM_CODE_TYPE };
+
+#define COMMON_PARTS 6
+
 /* ---- saving ---- */
 
-static size_t common_parts(const ann_index *ix, struct kfile_part *parts)
+/* frame: [codes_frame_bytes], written here. */
+static size_t common_parts(const ann_index *ix, void *frame, struct kfile_part *parts)
 {
     const struct vectors *v = &ix->vec;
+    const struct codes *c = &v->codes;
     size_t n = 0;
-    parts[n++] = (struct kfile_part){"vectors", v->data.data, v->slots, v->stride};
+    if (v->stride > 0)
+        parts[n++] = (struct kfile_part){"vectors", v->data.data, v->slots, v->stride};
+    if (c->type) {
+        codes_frame_write(c, frame);
+        parts[n++] = (struct kfile_part){"frame", frame, codes_frame_bytes(c), 1};
+        parts[n++] = (struct kfile_part){"codes", c->data.data, v->slots, c->stride};
+        parts[n++] = (struct kfile_part){"norms", c->norms.data, v->slots, sizeof(int32_t)};
+    }
     parts[n++] = (struct kfile_part){"live", v->live_map.data, ((uint64_t)v->slots + 63) / 64,
                                      sizeof(uint64_t)};
     if (ix->ids.ids.bytes > 0)
@@ -27,7 +41,7 @@ static size_t common_parts(const ann_index *ix, struct kfile_part *parts)
 static ann_err save_locked(ann_index *ix, const char *path)
 {
     const struct vectors *v = &ix->vec;
-    struct kfile_part parts[3 + KIND_PARTS + 1];
+    struct kfile_part parts[COMMON_PARTS + KIND_PARTS + 1];
     struct kfile_meta meta = {
         .kind = ix->opt.kind,
         .metric = v->metric,
@@ -38,10 +52,21 @@ static ann_err save_locked(ann_index *ix, const char *path)
         .seed = ix->opt.seed,
         .next_id = ix->ids.next,
     };
-    size_t n = common_parts(ix, parts);
+    void *frame = mem_alloc(codes_frame_bytes(&v->codes));
+    if (!frame)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", codes_frame_bytes(&v->codes));
+    size_t n = common_parts(ix, frame, parts);
     n += ix->kind->save(ix->state, &meta, parts + n);
     n += calibration_part(&ix->calibration, parts + n);
-    return kfile_save(path, &meta, parts, n, ix->opt.progress, ix->opt.progress_arg);
+    if (ix->opt.kind == ANN_HNSW) {
+        meta.params[PARAM_PROFILE] = ix->opt.profile;
+        meta.params[PARAM_CODES] = ix->opt.codes;
+        meta.params[PARAM_CODE_TYPE] = v->codes.type;
+    }
+    const ann_err err =
+        kfile_save(path, &meta, parts, n, ix->opt.progress, ix->opt.progress_arg);
+    mem_free(frame);
+    return err;
 }
 
 ann_err ann_save(ann_index *ix, const char *path)
@@ -66,12 +91,41 @@ ann_err ann_save(ann_index *ix, const char *path)
 
 /* ---- opening ---- */
 
-static ann_err read_meta(const struct kfile_meta *meta, ann_options *o)
+/* What a file says of codes; one from before there were any says 0. */
+static ann_err read_codes(const struct kfile_meta *meta, ann_options *o, enum code_type *codes)
+{
+    const uint64_t *p = meta->params;
+    const bool none = o->store == ANN_NONE, floats = none || dtype_is_float(o->store);
+    o->profile = ANN_PROFILE_BALANCED;
+    o->codes = ANN_CODES_NONE;
+    *codes = CODE_NONE;
+    if (o->kind == ANN_HNSW && p[PARAM_PROFILE] > 0) {
+        if (p[PARAM_PROFILE] > ANN_PROFILE_LEAN || p[PARAM_CODES] > ANN_CODES_4BIT ||
+            p[PARAM_CODE_TYPE] > CODE_SQ4)
+            return ANN_FAIL(ANN_EDAMAGED, "header: profile is %llu, codes %llu, their type %llu",
+                            (unsigned long long)p[PARAM_PROFILE],
+                            (unsigned long long)p[PARAM_CODES],
+                            (unsigned long long)p[PARAM_CODE_TYPE]);
+        o->profile = (ann_profile)p[PARAM_PROFILE];
+        o->codes = (ann_codes)p[PARAM_CODES];
+        *codes = (enum code_type)p[PARAM_CODE_TYPE];
+    }
+    const bool bits = o->codes >= ANN_CODES_1BIT;
+    if (none != (o->profile == ANN_PROFILE_LEAN) || (*codes && !floats) ||
+        (o->codes == ANN_CODES_NONE) != (*codes == CODE_NONE) ||
+        (*codes == CODE_NONE && o->profile != ANN_PROFILE_BALANCED) ||
+        (o->codes && bits != (o->profile == ANN_PROFILE_FAST)))
+        return ANN_FAIL(ANN_EDAMAGED, "header: profile %d over %s vectors with codes %d, %d",
+                        (int)o->profile, dtype_name(o->store), (int)o->codes, (int)*codes);
+    return ANN_OK;
+}
+
+static ann_err read_meta(const struct kfile_meta *meta, ann_options *o, enum code_type *codes)
 {
     if (meta->kind < ANN_FLAT || meta->kind > ANN_HNSW)
         return ANN_FAIL(ANN_EDAMAGED, "header: kind is %llu", (unsigned long long)meta->kind);
     if (meta->metric < ANN_L2 || meta->metric > ANN_HAMMING || meta->dtype < ANN_F32 ||
-        meta->dtype > ANN_B1 || (meta->metric == ANN_HAMMING) != (meta->dtype == ANN_B1))
+        meta->dtype > ANN_NONE || (meta->metric == ANN_HAMMING) != (meta->dtype == ANN_B1))
         return ANN_FAIL(ANN_EDAMAGED, "header: metric is %llu, dtype %llu",
                         (unsigned long long)meta->metric, (unsigned long long)meta->dtype);
     if (meta->dim < 1 || meta->dim > ANN_DIM_MAX)
@@ -85,7 +139,7 @@ static ann_err read_meta(const struct kfile_meta *meta, ann_options *o)
     o->store = (ann_dtype)meta->dtype;
     o->dim = (uint32_t)meta->dim;
     o->seed = meta->seed;
-    return ANN_OK;
+    return read_codes(meta, o, codes);
 }
 
 /* The bitmap agrees with the header and has no bits behind the last slot. */
@@ -117,12 +171,34 @@ static ann_err check_ids(const ann_index *ix)
     return ANN_OK;
 }
 
+static ann_err take_codes(struct codes *c, struct kfile *f)
+{
+    const struct kfile_meta *meta = kfile_meta(f);
+    struct buf frame = {0};
+    ann_err err = kfile_take(f, "frame", codes_frame_bytes(c), 1, &frame);
+    if (!err)
+        err = codes_frame_read(c, frame.data);
+    buf_free(&frame);
+    if (!err && meta->live > 0 && c->frame.trained == 0)
+        err = ANN_FAIL(ANN_EDAMAGED, "section frame: nothing was learned of %llu vectors",
+                       (unsigned long long)meta->live);
+    if (!err)
+        err = kfile_take(f, "codes", meta->slots, c->stride, &c->data);
+    if (!err)
+        err = kfile_take(f, "norms", meta->slots, sizeof(int32_t), &c->norms);
+    return err;
+}
+
 static ann_err take_common(ann_index *ix, struct kfile *f)
 {
     const struct kfile_meta *meta = kfile_meta(f);
     struct vectors *v = &ix->vec;
     uint64_t rows;
-    ann_err err = kfile_take(f, "vectors", meta->slots, v->stride, &v->data);
+    ann_err err = ANN_OK;
+    if (v->stride > 0)
+        err = kfile_take(f, "vectors", meta->slots, v->stride, &v->data);
+    if (!err && v->codes.type)
+        err = take_codes(&v->codes, f);
     if (!err)
         err = kfile_take(f, "live", (meta->slots + 63) / 64, sizeof(uint64_t), &v->live_map);
     if (!err && kfile_has(f, "ids", &rows))
@@ -141,7 +217,8 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     ann_options options = ANN_OPTIONS_INIT, resolved;
     const struct kfile_meta *meta = kfile_meta(f);
     ann_index *ix = NULL;
-    ann_err err = read_meta(meta, &options);
+    enum code_type codes = CODE_NONE;
+    ann_err err = read_meta(meta, &options, &codes);
     options.threads = o->threads;
     options.max_memory = o->max_memory;
     options.progress = o->progress;
@@ -149,7 +226,7 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     if (!err)
         err = options_resolve(&options, &resolved);
     if (!err)
-        err = index_new(&resolved, &ix);
+        err = index_new(&resolved, codes, &ix);
     if (!err)
         err = take_common(ix, f);
     if (!err)

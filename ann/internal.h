@@ -71,7 +71,8 @@ ann_err options_resolve(const ann_options *given, ann_options *out);
 
 /* index.c */
 const struct kind *index_kind(ann_kind id);
-ann_err index_new(const ann_options *resolved, ann_index **out); /* without a state */
+/* Without a state. */
+ann_err index_new(const ann_options *resolved, enum code_type codes, ann_index **out);
 ann_err index_pool(const ann_index *ix, struct pool **place, struct pool **out);
 /* The id table, made at first need after a file was mapped. */
 ann_err index_ids_ready(const ann_index *ix);

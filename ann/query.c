@@ -127,6 +127,8 @@ ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind
     const ann_err err = scratch_reserve(s, &ix->vec, ix->vec.slots, room, batch);
     if (err)
         return err;
+    if (p->kind->id != ANN_FLAT || ix->vec.store == ANN_NONE)
+        vectors_query_codes(&ix->vec, s->query.data);
     q->query = s->query.data;
     return p->kind->search(p->state, q, s, keys, found);
 }
@@ -238,7 +240,7 @@ static ann_err batch_whole(struct batch *b, struct pool *pool, ann_search_stats 
     const ann_index *ix = b->ix;
     const size_t nq = b->view->n, k = b->p->k;
     struct kind_query q;
-    float *queries = mem_zalloc(nq, ix->vec.query_bytes);
+    float *queries = mem_zalloc(nq, ix->vec.raw_bytes);
     search_key *keys = mem_zalloc(nq, k * sizeof *keys);
     size_t *found = mem_zalloc(nq, sizeof *found);
     ann_err err = ANN_OK;

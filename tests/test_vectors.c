@@ -43,19 +43,19 @@ START_TEST(init_and_layout)
     struct vectors v;
     for (size_t d = 0; d < 9; d++)
         for (int t = ANN_F32; t <= ANN_B1; t++) {
-            ok(vectors_init(&v, ANN_METRIC_DEFAULT, (ann_dtype)t, dims[d]));
+            ok(vectors_init(&v, ANN_METRIC_DEFAULT, (ann_dtype)t, dims[d], CODE_NONE, 0));
             ck_assert_int_eq(v.metric, t == ANN_B1 ? ANN_HAMMING : ANN_L2);
             ck_assert(v.dist && v.many && v.stride >= v.row_bytes);
             ck_assert(v.row_bytes <= 32 ? 64 % v.stride == 0 : v.stride % 64 == 0);
             ck_assert_uint_eq(v.query_bytes, t <= ANN_BF16 ? 4 * dims[d] : v.row_bytes);
             vectors_free(&v);
         }
-    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 0), ANN_EINVAL, "dim is 0");
-    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 65537), ANN_EINVAL, "dim is 65537");
-    assert_fails(vectors_init(&v, (ann_metric)5, ANN_F32, 4), ANN_EINVAL, "metric");
-    assert_fails(vectors_init(&v, ANN_L2, (ann_dtype)7, 4), ANN_EINVAL, "store");
-    assert_fails(vectors_init(&v, ANN_L2, ANN_B1, 4), ANN_ENOTSUP, "l2 over b1");
-    assert_fails(vectors_init(&v, ANN_HAMMING, ANN_I8, 4), ANN_ENOTSUP, "hamming over i8");
+    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 0, CODE_NONE, 0), ANN_EINVAL, "dim is 0");
+    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 65537, CODE_NONE, 0), ANN_EINVAL, "dim is 65537");
+    assert_fails(vectors_init(&v, (ann_metric)5, ANN_F32, 4, CODE_NONE, 0), ANN_EINVAL, "metric");
+    assert_fails(vectors_init(&v, ANN_L2, (ann_dtype)8, 4, CODE_NONE, 0), ANN_EINVAL, "store");
+    assert_fails(vectors_init(&v, ANN_L2, ANN_B1, 4, CODE_NONE, 0), ANN_ENOTSUP, "l2 over b1");
+    assert_fails(vectors_init(&v, ANN_HAMMING, ANN_I8, 4, CODE_NONE, 0), ANN_ENOTSUP, "hamming over i8");
 }
 END_TEST
 
@@ -71,7 +71,7 @@ START_TEST(conversion)
                    bf16[] = {0x3f80, 0xc000, 0x4049, 0};
     static const ann_dtype stores[] = {ANN_F32, ANN_F16, ANN_BF16};
     for (int s = 0; s < 3; s++) { /* numbers that every store keeps exactly */
-        ok(vectors_init(&v, ANN_L2, stores[s], 4));
+        ok(vectors_init(&v, ANN_L2, stores[s], 4, CODE_NONE, 0));
         through(&v, &f32, 1, out);
         ck_assert(out[0] == 1.5f && out[1] == -2.25f && out[2] == 0 && out[3] == 1000);
         through(&v, &(ann_view){i8, 1, 0, ANN_I8}, 0, out);
@@ -85,11 +85,11 @@ START_TEST(conversion)
         ck_assert(out[0] == 1 && out[1] == -2 && out[2] == 3.140625f && out[3] == 0);
         vectors_free(&v);
     }
-    ok(vectors_init(&v, ANN_L2, ANN_I8, 4));
+    ok(vectors_init(&v, ANN_L2, ANN_I8, 4, CODE_NONE, 0));
     through(&v, &(ann_view){i8, 1, 0, ANN_I8}, 0, out);
     ck_assert(out[0] == -128 && out[3] == 5);
     vectors_free(&v);
-    ok(vectors_init(&v, ANN_HAMMING, ANN_B1, 3)); /* bits behind dim are dropped */
+    ok(vectors_init(&v, ANN_HAMMING, ANN_B1, 3, CODE_NONE, 0)); /* bits behind dim are dropped */
     through(&v, &(ann_view){b1, 1, 0, ANN_B1}, 0, out);
     ck_assert(out[0] == 1 && out[1] == 0 && out[2] == 1);
     ck_assert_int_eq(*(const uint8_t *)vectors_row(&v, 0), 5);
@@ -105,7 +105,7 @@ START_TEST(cosine_normalises_any_magnitude)
         struct vectors v;
         const float scale = scales[s % 5];
         float x[3] = {scale, -scale, scale / 2}, out[3], q[3];
-        ok(vectors_init(&v, ANN_COSINE, stores[s / 5], 3));
+        ok(vectors_init(&v, ANN_COSINE, stores[s / 5], 3, CODE_NONE, 0));
         const ann_view view = {x, 1, 0, ANN_F32};
         through(&v, &view, 0, out);
         vectors_query(&v, &view, 0, q);
@@ -132,7 +132,7 @@ START_TEST(check_ranges)
     const ann_view view = {x, 3, 0, ANN_F32};
     static const float limits[] = {65519.996f, 0x1.fefffep127f};
     for (int t = 0; t < 2; t++) {
-        ok(vectors_init(&v, ANN_L2, t ? ANN_BF16 : ANN_F16, 2));
+        ok(vectors_init(&v, ANN_L2, t ? ANN_BF16 : ANN_F16, 2, CODE_NONE, 0));
         x[3] = -limits[t];
         through(&v, &view, 1, out);
         ck_assert(isfinite(out[1]));
@@ -146,7 +146,7 @@ START_TEST(check_ranges)
         ck_assert_uint_eq(half, t ? 0xff80 : 0xfc00); /* it would have become infinite */
         vectors_free(&v);
     }
-    ok(vectors_init(&v, ANN_L2, ANN_F32, 2));
+    ok(vectors_init(&v, ANN_L2, ANN_F32, 2, CODE_NONE, 0));
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     for (int i = 0; i < 3; i++) {
         x[4] = bad[i];
@@ -167,7 +167,7 @@ START_TEST(check_arguments)
 {
     struct vectors v;
     float x[8] = {1, 2, 3, 4, 0, 0, -0.0f, 0};
-    ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4));
+    ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4, CODE_NONE, 0));
     assert_fails(vectors_check(&v, &(ann_view){x, 2, 0, ANN_F32}, "vector"), ANN_EINVAL,
                  "vector 1 is zero");
     assert_fails(vectors_check(&v, &(ann_view){NULL, 1, 0, ANN_F32}, "vector"), ANN_EINVAL,
@@ -180,7 +180,7 @@ START_TEST(check_arguments)
     assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, ANN_B1}, "vector"), ANN_EINVAL, "b1");
     vectors_free(&v);
     const int8_t zero[4] = {0};
-    ok(vectors_init(&v, ANN_COSINE, ANN_I8, 4));
+    ok(vectors_init(&v, ANN_COSINE, ANN_I8, 4, CODE_NONE, 0));
     assert_fails(vectors_check(&v, &(ann_view){zero, 1, 0, ANN_I8}, "query"), ANN_EINVAL,
                  "zero");
     assert_fails(vectors_check(&v, &(ann_view){x, 1, 0, ANN_DTYPE_DEFAULT}, "vector"),
@@ -192,11 +192,11 @@ END_TEST
 START_TEST(distances_of_raw_values)
 {
     struct vectors v;
-    ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4));
+    ok(vectors_init(&v, ANN_COSINE, ANN_F32, 4, CODE_NONE, 0));
     ck_assert(vectors_distance(&v, -1.0f) == 0 && vectors_distance(&v, 1.0f) == 2);
     ck_assert(vectors_distance(&v, -1.0000001f) == 0);
     vectors_free(&v);
-    ok(vectors_init(&v, ANN_IP, ANN_F32, 4));
+    ok(vectors_init(&v, ANN_IP, ANN_F32, 4, CODE_NONE, 0));
     ck_assert(vectors_distance(&v, -7.5f) == -7.5f);
     vectors_free(&v);
 }
@@ -211,7 +211,7 @@ START_TEST(slots_against_model)
     static uint32_t value[MOST];
     static signed char live[MOST]; /* -1 free, 0 dead, 1 live */
     uint32_t n = 0, new_slot[MOST];
-    ok(vectors_init(&v, ANN_L2, ANN_F32, 1));
+    ok(vectors_init(&v, ANN_L2, ANN_F32, 1, CODE_NONE, 0));
     for (int step = 0; step < 3000; step++) {
         const uint64_t what = rng_below(&state, 10);
         const uint32_t at = n ? (uint32_t)rng_below(&state, n) : 0;
@@ -309,7 +309,7 @@ START_TEST(idmap_against_model)
     struct vectors v;
     ann_id ids[SLOTS];
     uint64_t state = 21 + (uint64_t)_i;
-    ok(vectors_init(&v, ANN_L2, ANN_F32, 1));
+    ok(vectors_init(&v, ANN_L2, ANN_F32, 1, CODE_NONE, 0));
     if (_i == 0)
         crowded_ids(ids, SLOTS);
     for (size_t i = 0; i < SLOTS && _i > 0; i++)
@@ -366,7 +366,7 @@ START_TEST(identity_needs_no_memory)
 {
     struct vectors v;
     struct idmap m = {0};
-    ok(vectors_init(&v, ANN_L2, ANN_F32, 1));
+    ok(vectors_init(&v, ANN_L2, ANN_F32, 1, CODE_NONE, 0));
     ok(vectors_reserve(&v, 100));
     memory_fail_at(1, true);
     ok(idmap_reserve(&m, &v, 99, 99, true));

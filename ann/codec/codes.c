@@ -33,6 +33,12 @@ void codes_free(struct codes *c)
     buf_free(&c->norms);
 }
 
+size_t codes_held(const struct codes *c)
+{
+    return buf_held(&c->data) + buf_held(&c->norms) + buf_held(&c->frame.mean) +
+           buf_held(&c->frame.signs);
+}
+
 ann_err codes_reserve(struct codes *c, uint32_t slots)
 {
     if (c->type == CODE_NONE)
@@ -47,6 +53,15 @@ void codes_resize(struct codes *c, uint32_t slots)
         return;
     (void)buf_resize(&c->data, (size_t)slots * c->stride); /* reserved: these cannot fail */
     (void)buf_resize(&c->norms, (size_t)slots * sizeof(int32_t));
+}
+
+void codes_move(struct codes *c, uint32_t from, uint32_t to)
+{
+    if (c->type == CODE_NONE)
+        return;
+    int32_t *norms = c->norms.data;
+    memcpy((char *)c->data.data + (size_t)to * c->stride, codes_row(c, from), c->stride);
+    norms[to] = norms[from];
 }
 
 /* ---- one vector ---- */

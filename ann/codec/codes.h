@@ -78,6 +78,7 @@ static inline const uint8_t *codes_row(const struct codes *c, uint32_t slot)
 ann_err codes_init(struct codes *c, enum code_type type, const struct annk_ops *ops,
                    ann_metric metric, uint32_t dim, uint64_t seed);
 void codes_free(struct codes *c);
+size_t codes_held(const struct codes *c); /* bytes of memory */
 
 /* Learns frame and step from rows [n], n > 0; largest: a squared norm that is to fit under ip.
  * What is coded already is not good for it any more.  On failure c is as it was. */
@@ -85,6 +86,7 @@ ann_err codes_train(struct codes *c, uint64_t n, frame_row_fn row, void *arg, do
 
 ann_err codes_reserve(struct codes *c, uint32_t slots);
 void codes_resize(struct codes *c, uint32_t slots); /* reserved: cannot fail */
+void codes_move(struct codes *c, uint32_t from, uint32_t to);
 
 /* What y ~ unit * code has for unit: step, or half of it where codes are odd numbers. */
 static inline float codes_unit(const struct codes *c)
@@ -124,6 +126,12 @@ static inline float codes_raw_distance(const struct codes *c, const struct code_
     (void)c;
     return (float)(q->raw_scale * dist + q->raw_shift);
 }
+
+/* codes_file.c: frame and step as they stand in a file, [codes_frame_bytes].  What is read is
+ * hostile until it is checked: ANN_EDAMAGED, ANN_EVERSION. */
+size_t codes_frame_bytes(const struct codes *c);
+void codes_frame_write(const struct codes *c, void *out);
+ann_err codes_frame_read(struct codes *c, const void *data);
 
 /* ANN_EDAMAGED where the norm of a live slot [slots] is not its code's, or the code is one that
  * is never made.  live: a bitmap. */

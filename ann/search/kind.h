@@ -71,6 +71,8 @@ struct kind {
     void (*remove)(void *state, const uint32_t *slots, size_t n);
     /* Unlinks removed slots and gives them back to v, if it is time or `now`. */
     ann_err (*sweep)(void *state, bool now, const struct kind_job *job);
+    /* Under the gate: every code has changed (vectors_swap_codes).  May be NULL. */
+    void (*recoded)(void *state);
     /* Under the gate, after a sweep: slots take new numbers, in the same order. */
     void (*renumber)(void *state, const uint32_t *new_slot, uint32_t old_slots, uint32_t kept);
 

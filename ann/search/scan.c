@@ -8,7 +8,7 @@ static void flush(const struct vectors *v, const void *query, struct scratch *s,
 {
     const uint32_t *slots = s->slots.data;
     float *dists = s->dists.data;
-    v->many(query, v->data.data, v->stride, slots, n, v->dim, dists);
+    vectors_many(v, query, slots, n, dists);
     float limit = topk_limit(t);
     for (size_t i = 0; i < n; i++)
         if (dists[i] <= limit) {

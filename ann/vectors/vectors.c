@@ -20,6 +20,7 @@ size_t dtype_row_bytes(ann_dtype t, size_t dim)
     case ANN_I8:
     case ANN_U8: return dim;
     case ANN_B1: return (dim + 7) / 8;
+    case ANN_NONE: return 0;
     default: return 4 * dim;
     }
 }
@@ -50,7 +51,7 @@ static enum annk_metric kernel_metric(ann_metric metric, ann_dtype store)
 /* Rows of a cache line or more begin on one; short ones do not straddle two. */
 static size_t row_stride(size_t bytes)
 {
-    if (bytes > 32)
+    if (bytes == 0 || bytes > 32)
         return (bytes + 63) / 64 * 64;
     size_t stride = 4;
     while (stride < bytes)
@@ -58,31 +59,44 @@ static size_t row_stride(size_t bytes)
     return stride;
 }
 
-ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint32_t dim)
+ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint32_t dim,
+                     enum code_type codes, uint64_t seed)
 {
     memset(v, 0, sizeof *v);
     if (dim < 1 || dim > ANN_DIM_MAX)
         return ANN_FAIL(ANN_EINVAL, "dim is %u: must be 1..%d", dim, ANN_DIM_MAX);
-    if ((unsigned)store > ANN_B1 || (unsigned)metric > ANN_HAMMING)
+    if ((unsigned)store > ANN_NONE || (unsigned)metric > ANN_HAMMING)
         return ANN_FAIL(ANN_EINVAL, "no such store or metric: %d, %d", (int)store, (int)metric);
     v->store = store ? store : ANN_F32;
     v->metric = metric ? metric : v->store == ANN_B1 ? ANN_HAMMING : ANN_L2;
     if ((v->store == ANN_B1) != (v->metric == ANN_HAMMING))
         return ANN_FAIL(ANN_ENOTSUP, "metric %s over %s vectors", metric_name(v->metric),
                         dtype_name(v->store));
+    if (codes ? !vectors_are_floats(v) : v->store == ANN_NONE)
+        return ANN_FAIL(ANN_ENOTSUP, "%s vectors %s codes", dtype_name(v->store),
+                        codes ? "have no" : "need");
     v->ops = annk_select();
     v->dim = dim;
     v->row_bytes = dtype_row_bytes(v->store, dim);
     v->stride = row_stride(v->row_bytes);
-    v->query_bytes = dtype_is_float(v->store) ? 4 * (size_t)dim : v->row_bytes;
-    const enum annk_metric km = kernel_metric(v->metric, v->store);
-    v->dist = v->ops->dist[km][kernel_type[v->store]];
-    v->many = v->ops->many[km][kernel_type[v->store]];
-    return ANN_OK;
+    v->raw_bytes = v->query_bytes =
+        vectors_are_floats(v) ? dim * sizeof(float) : v->row_bytes;
+    if (v->store != ANN_NONE) {
+        const enum annk_metric km = kernel_metric(v->metric, v->store);
+        v->dist = v->ops->dist[km][kernel_type[v->store]];
+        v->many = v->ops->many[km][kernel_type[v->store]];
+    }
+    const ann_err err = codes_init(&v->codes, codes, v->ops, v->metric, dim, seed);
+    if (!err && codes) {
+        v->code_at = (v->raw_bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+        v->query_bytes = v->code_at + code_query_bytes(v->codes.frame.padded);
+    }
+    return err;
 }
 
 void vectors_free(struct vectors *v)
 {
+    codes_free(&v->codes);
     buf_free(&v->data);
     buf_free(&v->live_map);
     buf_free(&v->born);
@@ -100,6 +114,8 @@ ann_err vectors_reserve(struct vectors *v, uint32_t extra)
     const uint32_t slots = v->slots + fresh;
     const bool reuse = v->free > 0 && extra > 0;
     ann_err err = buf_reserve(&v->data, (size_t)slots * v->stride);
+    if (!err)
+        err = codes_reserve(&v->codes, slots);
     if (!err)
         err = buf_reserve(&v->live_map, bitmap_bytes(slots));
     if (!err && (reuse || v->born.bytes > 0))
@@ -120,6 +136,7 @@ uint32_t vectors_take_slot(struct vectors *v)
     }
     const uint32_t slot = v->slots++;
     (void)buf_resize(&v->data, (size_t)v->slots * v->stride); /* reserved: these cannot fail */
+    codes_resize(&v->codes, v->slots);
     (void)buf_resize(&v->live_map, bitmap_bytes(v->slots));
     if (v->born.bytes > 0) {
         (void)buf_resize(&v->born, (size_t)v->slots * sizeof(uint32_t));
@@ -155,7 +172,10 @@ void vectors_renumber(struct vectors *v, const uint32_t *new_slot, uint32_t kept
         const uint32_t now = new_slot[old];
         if (now == SLOT_NONE || now == old)
             continue;
-        memcpy((char *)v->data.data + (size_t)now * v->stride, vectors_row(v, old), v->stride);
+        if (v->stride > 0)
+            memcpy((char *)v->data.data + (size_t)now * v->stride, vectors_row(v, old),
+                   v->stride);
+        codes_move(&v->codes, old, now);
     }
     memset(live, 0, v->live_map.bytes);
     for (uint32_t s = 0; s < kept; s++)
@@ -163,10 +183,13 @@ void vectors_renumber(struct vectors *v, const uint32_t *new_slot, uint32_t kept
     v->slots = v->live = kept;
     v->free = 0;
     (void)buf_resize(&v->data, (size_t)kept * v->stride); /* smaller: cannot fail */
+    codes_resize(&v->codes, kept);
     (void)buf_resize(&v->live_map, bitmap_bytes(kept));
     buf_free(&v->free_list);
     buf_free(&v->born);
     buf_shrink(&v->data);
+    buf_shrink(&v->codes.data);
+    buf_shrink(&v->codes.norms);
     buf_shrink(&v->live_map);
 }
 
@@ -217,7 +240,7 @@ static void normalise(float *x, size_t n)
 void vectors_query(const struct vectors *v, const ann_view *view, size_t i, void *out)
 {
     const void *row = view_row(view, v->dim, i);
-    if (!dtype_is_float(v->store)) {
+    if (!vectors_are_floats(v)) {
         memcpy(out, row, v->row_bytes);
         return;
     }
@@ -226,22 +249,32 @@ void vectors_query(const struct vectors *v, const ann_view *view, size_t i, void
         normalise(out, v->dim);
 }
 
-void vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i,
-                 float *scratch)
+/* A float row as it is stored, from `floats` [dim], and back into them as rounded. */
+static void store_floats(struct vectors *v, void *to, float *floats)
+{
+    if (v->store == ANN_F16) {
+        v->ops->f32_to_f16(floats, to, v->dim);
+        v->ops->f16_to_f32(to, floats, v->dim);
+    } else if (v->store == ANN_BF16) {
+        v->ops->f32_to_bf16(floats, to, v->dim);
+        v->ops->bf16_to_f32(to, floats, v->dim);
+    }
+}
+
+float vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i,
+                  float *scratch)
 {
     char *to = (char *)v->data.data + (size_t)slot * v->stride;
     float *floats = v->store == ANN_F32 ? (float *)(void *)to : scratch;
-    if (!dtype_is_float(v->store)) {
+    if (!vectors_are_floats(v)) {
         vectors_query(v, view, i, to);
         if (v->store == ANN_B1 && v->dim % 8) /* bits behind dim are nobody's: keep them zero */
             to[v->row_bytes - 1] &= (char)((1 << v->dim % 8) - 1);
-        return;
+        return 0;
     }
     vectors_query(v, view, i, floats);
-    if (v->store == ANN_F16)
-        v->ops->f32_to_f16(floats, (uint16_t *)(void *)to, v->dim);
-    else if (v->store == ANN_BF16)
-        v->ops->f32_to_bf16(floats, (uint16_t *)(void *)to, v->dim);
+    store_floats(v, to, floats);
+    return v->codes.type ? codes_put(&v->codes, slot, floats, scratch + v->dim) : 0;
 }
 
 void vectors_row_query(const struct vectors *v, uint32_t slot, void *out)
@@ -257,9 +290,29 @@ void vectors_get(const struct vectors *v, uint32_t slot, float *out)
     to_floats(v->ops, v->store, vectors_row(v, slot), v->dim, out);
 }
 
+void vectors_decode(const struct vectors *v, uint32_t slot, float *out, float *scratch)
+{
+    if (v->store != ANN_NONE) {
+        vectors_get(v, slot, out);
+        return;
+    }
+    codes_get(&v->codes, slot, out, scratch + v->dim);
+    if (v->metric == ANN_COSINE)
+        normalise(out, v->dim);
+}
+
+void vectors_many_coded(const struct vectors *v, const void *query, const uint32_t *slots,
+                        size_t n, float *dists)
+{
+    const struct code_query *q = vectors_code_query(v, query);
+    codes_distances_fine(&v->codes, q, slots, n, dists);
+    for (size_t i = 0; i < n; i++)
+        dists[i] = codes_raw_distance(&v->codes, q, dists[i]);
+}
+
 float vectors_distance(const struct vectors *v, float raw)
 {
-    if (v->metric != ANN_COSINE || !dtype_is_float(v->store))
+    if (v->metric != ANN_COSINE || !vectors_are_floats(v))
         return raw;
     const float d = 1.0f + raw;
     return d < 0 ? 0 : d;
@@ -343,7 +396,7 @@ ann_err vectors_check(const struct vectors *v, const ann_view *view, const char 
     if (view->stride > 0 && view->stride < least)
         return ANN_FAIL(ANN_EDIM, "%s stride is %zu, index dimension %u", what, view->stride,
                         v->dim);
-    if (!dtype_is_float(v->store))
+    if (!vectors_are_floats(v))
         return check_integers(v, view, what);
     const ann_dtype t = view->dtype ? view->dtype : ANN_F32;
     if (t == ANN_B1)
@@ -357,6 +410,11 @@ ann_err vectors_check(const struct vectors *v, const ann_view *view, const char 
 
 ann_err vectors_verify(const struct vectors *v)
 {
+    if (v->codes.type) {
+        const ann_err err = codes_verify(&v->codes, v->live_map.data, v->slots);
+        if (err)
+            return err;
+    }
     if (!dtype_is_float(v->store))
         return ANN_OK;
     float *x = mem_alloc(v->dim * sizeof *x);
