@@ -14,6 +14,10 @@
 const void *hnsw_slot_query(const struct hnsw *h, uint32_t slot, void *room)
 {
     const struct vectors *v = h->vec;
+    if (v->codes.type) {
+        codes_row_query(&v->codes, slot, room);
+        return room;
+    }
     if (v->store != ANN_F16 && v->store != ANN_BF16)
         return vectors_row(v, slot);
     vectors_row_query(v, slot, room);
@@ -22,14 +26,18 @@ const void *hnsw_slot_query(const struct hnsw *h, uint32_t slot, void *room)
 
 size_t hnsw_slot_query_bytes(const struct hnsw *h)
 {
-    return h->vec->query_bytes;
+    const struct vectors *v = h->vec;
+    return v->codes.type ? code_query_bytes(v->codes.frame.padded) : v->query_bytes;
 }
 
 void hnsw_distances(const struct hnsw *h, const void *query, const uint32_t *slots, size_t n,
                     float *out)
 {
     const struct vectors *v = h->vec;
-    v->many(query, v->data.data, v->stride, slots, n, v->dim, out);
+    if (v->codes.type)
+        codes_distances(&v->codes, query, slots, n, out);
+    else
+        v->many(query, v->data.data, v->stride, slots, n, v->dim, out);
 }
 
 /* ---- workers ---- */

@@ -31,6 +31,12 @@ void hnsw_forget(struct hnsw *h)
     h->in_degree_known = false;
 }
 
+/* Distances known are those of other codes. */
+void hnsw_recoded(void *state)
+{
+    hnsw_forget(state);
+}
+
 void hnsw_destroy(void *state)
 {
     struct hnsw *h = state;
@@ -126,15 +132,7 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job)
 
 float hnsw_distance(const struct hnsw *h, const void *query, uint32_t slot)
 {
-    return h->vec->dist(query, vectors_row(h->vec, slot), h->vec->dim);
-}
-
-const void *hnsw_row_query(const struct hnsw *h, uint32_t slot, void *room)
-{
-    if (h->vec->store != ANN_F16 && h->vec->store != ANN_BF16)
-        return vectors_row(h->vec, slot);
-    vectors_row_query(h->vec, slot, room);
-    return room;
+    return vectors_dist(h->vec, query, slot);
 }
 
 /* ---- known while growing ---- */

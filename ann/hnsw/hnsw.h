@@ -147,10 +147,9 @@ unsigned hnsw_choose_planes(const ann_options *o, uint64_t count);
 /* graph.c */
 ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state);
 void hnsw_destroy(void *state);
+void hnsw_recoded(void *state);
 ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job);
 float hnsw_distance(const struct hnsw *h, const void *query, uint32_t slot);
-/* The stored row in the form of a query: itself, or converted at `room`. */
-const void *hnsw_row_query(const struct hnsw *h, uint32_t slot, void *room);
 /* A row with distances and marks, from what is known or worked out again, at e [width]. */
 size_t hnsw_load_row(const struct hnsw *h, uint32_t slot, uint32_t level, struct hnsw_edge *e,
                      struct hnsw_worker *w);

@@ -163,6 +163,7 @@ const struct kind hnsw_kind = {
     .add = hnsw_add,
     .remove = hnsw_remove,
     .sweep = hnsw_sweep,
+    .recoded = hnsw_recoded,
     .renumber = hnsw_renumber,
     .needs = hnsw_needs,
     .search = hnsw_search,

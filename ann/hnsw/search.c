@@ -52,7 +52,7 @@ void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
             continue; /* damaged: a link to a node that is not on this level */
         const uint32_t *row = hnsw_row(h, key_slot(key), level, &width);
         const size_t n = fresh_neighbours(h, row, width, s);
-        v->many(query, v->data.data, v->stride, slots, n, v->dim, dists);
+        vectors_many(v, query, slots, n, dists);
         for (size_t i = 0; i < n; i++)
             beam_insert(b, key_make(dists[i], slots[i]));
         if (level == 0 && beam_peek(b, &ahead))
@@ -80,7 +80,7 @@ search_key hnsw_descend(const struct hnsw *h, const void *query, uint32_t to, st
             const uint32_t *row = hnsw_row(h, key_slot(best), level, &width);
             while (n < width && row[n] < h->slots)
                 n++;
-            v->many(query, v->data.data, v->stride, row, n, v->dim, dists);
+            vectors_many(v, query, row, n, dists);
             stats->distances += n;
             stats->hops++;
             moved = false;
