@@ -31,7 +31,7 @@ static const struct curve_point *curve_at(const struct calibration *c, uint32_t 
 }
 
 /* The effort at which one curve promises r, between its points as the logarithms of effort and
- * of what is missed go; 0: none does. */
+ * of what is missed go.  Where none promises it but the last reached it, that one; else 0. */
 static double curve_effort(const struct curve_point *p, uint32_t n, double r)
 {
     const double miss_most = 1e-4; /* of a recall of 1, so that it has a logarithm */
@@ -39,19 +39,13 @@ static double curve_effort(const struct curve_point *p, uint32_t n, double r)
     while (i < n && promise(&p[i]) < r)
         i++;
     if (i == n)
-        return 0;
+        return p[n - 1].recall >= r ? p[n - 1].effort : 0;
     if (i == 0)
         return p[0].effort;
     const double from = log(1 - promise(&p[i - 1]) + miss_most);
     const double to = log(1 - promise(&p[i]) + miss_most);
     const double part = (from - log(1 - r + miss_most)) / (from - to);
     return exp(log(p[i - 1].effort) + part * (log(p[i].effort) - log(p[i - 1].effort)));
-}
-
-/* The same for the most that a curve promises. */
-static double curve_best(const struct curve_point *p, uint32_t n)
-{
-    return promise(&p[n - 1]);
 }
 
 bool calibration_holds(const struct calibration *c)
@@ -91,7 +85,7 @@ ann_err calibration_effort(const struct calibration *c, double recall, size_t k,
     double e = 0, best = 1;
     if (below) {
         e = curve_effort(below, n_below, recall);
-        best = curve_best(below, n_below);
+        best = below[n_below - 1].recall;
     }
     if (below && !above) /* beyond all: as much more as k is */
         e *= (double)k / below->k;
@@ -99,7 +93,7 @@ ann_err calibration_effort(const struct calibration *c, double recall, size_t k,
         const double e2 = curve_effort(above, n_above, recall);
         const double part = below ? log((double)k / below->k) / log((double)above->k / below->k)
                                   : 1;
-        best = fmin(best, curve_best(above, n_above));
+        best = fmin(best, above[n_above - 1].recall);
         e = e2 == 0 ? 0 : below && e > 0 ? exp((1 - part) * log(e) + part * log(e2)) : below ? 0 : e2;
     }
     if (!(e > 0))

@@ -182,6 +182,49 @@ cut -f 3 out | sort -nu | tr '\n' ' ' >got.txt
 run 0 recall base.kith query.npy -k 10 --effort 100
 sed 's/.*"recall":\([0-9.]*\).*/\1/' out | awk '{ exit !($1 >= 0.9 && $1 <= 1) }' || fail "recall: $(cat out)"
 
+# ---- calibrate, and recall by number
+run 1 search base.kith query.npy --recall 0.9
+says "not calibrated"
+run 1 calibrate flat.kith
+says "flat is always exact"
+run 0 search flat.kith query.npy -k 5 --recall 0.9 --format tsv
+same exact.tsv out
+cp base.kith cal.kith
+run 0 calibrate cal.kith --queries query.npy -k 5
+out_says '"k":5,"queries":20,"sampled":false'
+out_says '"efforts":[{"k":1,"recall":0.8,"effort":'
+[ -s err ] && fail "calibrate talks"
+run 0 search cal.kith query.npy -k 5 --recall 1 --format tsv
+cut -f 1,2,4 out >got.tsv
+cut -f 1,2,4 exact.tsv | cmp -s - got.tsv || fail "recall 1 is not exact"
+run 0 recall cal.kith query.npy --recall 0.9
+sed 's/.*"recall":\([0-9.]*\).*/\1/' out | awk '{ exit !($1 >= 0.89 && $1 <= 1) }' || fail "recall: $(cat out)"
+run 0 info cal.kith
+out_says '"name":"calibration"'
+out_says '"efforts":[{"k":1'
+run 0 verify cal.kith
+run 0 build base.npy -o cal2.kith --calibrate --seed 3
+says "calibrated: recall@10"
+run 0 build base.npy -o cal3.kith --seed 3
+run 0 calibrate cal3.kith --seed 3 --json
+out_says '"queries":300,"sampled":true'
+same cal2.kith cal3.kith
+run 1 calibrate cal3.kith -k 600
+says "600 vectors are too few"
+run 1 calibrate cal3.kith --queries big.npy
+says "rows of 2 numbers; the index has 8"
+same cal2.kith cal3.kith
+run 0 build base.npy --dry-run
+out_says '"vectors":600,"bytes":'
+run 0 build base.npy -o dry.kith --dry-run --spec hnsw,m=32
+out_says 'm=32'
+[ -e dry.kith ] && fail "--dry-run writes"
+"$ann" build --from fvecs - --dry-run <x.fvecs >out 2>err
+[ $? -eq 1 ] || fail "--dry-run of a pipe"
+says "only when it is read"
+run 1 build base.npy -o no.kith --profile lean --spec hnsw,store=f32
+says "lean and none go together"
+
 # ---- nothing found
 : >none.txt
 run 3 search base.kith query.npy --filter-ids none.txt --fail-empty
@@ -268,6 +311,8 @@ run 1 build base.txt -o no.kith
 says "say which"
 run 1 build "$work" -o no.kith
 run 1 build base.npy -o no/such/folder.kith
+run 1 build base.npy -o no.kith --spec flat --profile fast
+says "flat over f32 has no profile fast"
 run 1 build base.npy -o no.kith --max-memory 1K
 says "max_memory"
 run 1 search base.kith query.npy -o /dev/full

@@ -27,7 +27,7 @@ usage_error()
 }
 
 commands=$("$ann" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-[ "$(echo "$commands" | wc -w)" -eq 11 ] || fail "11 commands, not: $commands"
+[ "$(echo "$commands" | wc -w)" -eq 12 ] || fail "12 commands, not: $commands"
 man_text=$(sed 's/\\-/-/g; s/\\fB//g; s/\\fR//g' "$page")
 
 for c in $commands; do
@@ -77,6 +77,13 @@ usage_error "build needs --output" build "$page"
 usage_error "update needs --ids" update a b
 usage_error "remove needs ids" remove a
 usage_error "'x7' is no id" remove a x7
+usage_error "--profile slow: must be one of" build a -o b --profile slow
+usage_error "--codes 9bit: must be one of" build a -o b --codes 9bit
+usage_error "--queries goes with --calibrate" build a -o b --queries q
+usage_error "--recall and --effort exclude" search a b --recall 0.9 --effort 10
+usage_error "--recall 0: must be above 0" recall a b --recall 0
+usage_error "--recall 1.5: must be above 0, at most 1" search a b --recall 1.5
+usage_error "calibrate needs INDEX" calibrate
 usage_error "--radius and -k exclude" search a b -k 3 --radius 1
 usage_error "with --radius rows differ" search a b --radius 1 --format npy
 usage_error "--distances goes with" search a b --distances d.npy

@@ -18,7 +18,8 @@ const struct command cli_commands[] = {
      DATA_MORE
      "An index of that name is replaced when the new one is whole. Vectors get the ids "
      "0, 1, 2 and so on unless --ids gives others.",
-     "ann build words.npy -o words.kith --metric cosine --spec hnsw,m=16", 1, 1, cmd_build},
+     "ann build words.npy -o words.kith --metric cosine --profile fast --calibrate", 1, 1,
+     cmd_build},
     {"add", "INDEX DATA", "Add vectors to an index.",
      DATA_MORE "All are added or none. Without --ids they are numbered on from the highest id.",
      "ann add words.kith more.npy --ids more-ids.txt", 2, 2, cmd_add},
@@ -34,7 +35,13 @@ const struct command cli_commands[] = {
      "\"distances\":[...]}; the columns of tsv are query, rank, id, distance. In npy and ivecs "
      "missing results are -1.",
      "ann search words.kith queries.npy -k 5 --effort 200", 2, 2, cmd_search},
-    {"info", "INDEX", "Tell what an index file holds.", "Only its header is read.",
+    {"calibrate", "INDEX", "Learn which effort gives which recall.",
+     "By exact search of the queries in a file, or else of stored vectors that are moved a "
+     "little. It is kept in the index; \"ann search --recall 0.95\" uses it. Queries are "
+     "better: those that will be asked.",
+     "ann calibrate words.kith --queries queries.npy -k 10", 1, 1, cmd_calibrate},
+    {"info", "INDEX", "Tell what an index file holds.",
+     "Its header is read, and the file mapped to tell what it takes in memory.",
      "ann info words.kith --json", 1, 1, cmd_info},
     {"verify", "INDEX", "Check an index file: every byte, link and vector.",
      "If it is damaged, the exit status is 4 and \"repairable: yes\" or \"repairable: no\" "

@@ -34,11 +34,11 @@ struct args {
     bool quiet, help, version;
     uint64_t threads, max_memory;
     const char *output, *spec, *metric, *ids, *ids_out, *distances, *format, *filter_ids;
-    const char *from, *to, *type;
+    const char *from, *to, *type, *profile, *codes, *queries;
     uint64_t dim, seed, k, effort;
-    double radius;
-    bool has_seed, has_radius;
-    bool map, json, fail_empty, renumber;
+    double radius, recall;
+    bool has_seed, has_radius, has_recall;
+    bool map, json, fail_empty, renumber, calibrate, dry_run;
 };
 
 struct command {
@@ -74,6 +74,7 @@ int cmd_verify(const struct args *a);
 int cmd_merge(const struct args *a);
 int cmd_export(const struct args *a);
 int cmd_convert(const struct args *a);
+int cmd_calibrate(const struct args *a);
 
 /* ---- the session (session.c): signals, progress, locks, opening ---- */
 
@@ -153,10 +154,24 @@ ann_err results_put(struct results *r, size_t n, const ann_id *ids, const float 
 ann_err results_finish(struct results *r); /* frees */
 void results_drop(struct results *r);      /* NULL is allowed */
 
+/* ---- calibration (cmd_calibrate.c) ---- */
+
+struct js_out;
+
+/* ann_calibrate with --queries, -k and --seed. */
+ann_err calibrate(const struct args *a, ann_index *ix, ann_calibration *c);
+/* Efforts for usual recalls: a table on standard output, an array "efforts". */
+void calibration_print(const ann_index *ix);
+void calibration_put(struct js_out *o, const ann_index *ix);
+
 /* ---- names ---- */
 
 const char *cli_kind_name(ann_kind k);
 const char *cli_metric_name(ann_metric m);
 const char *cli_store_name(ann_dtype t);
+const char *cli_profile_name(ann_profile p);
+const char *cli_codes_name(ann_codes c);
+/* 1234567 bytes as "1.2 MiB". */
+const char *cli_size(char buf[32], uint64_t bytes);
 
 #endif

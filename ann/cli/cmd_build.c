@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ann/base/memory.h"
 #include "ann/cli/cli.h"
+#include "ann/io/json.h"
 
 /* A stream of vectors and the ids that go with them. */
 struct feed {
@@ -109,11 +111,15 @@ static int build_options(const struct args *a, ann_options *o)
     *o = start;
     if (a->spec && ann_options_parse(o, a->spec) != ANN_OK)
         return cli_usage(a, "--spec %s: %s", a->spec, ann_error_message());
-    if (a->metric) {
+    const struct {
+        const char *key, *value;
+    } named[] = {{"metric", a->metric}, {"profile", a->profile}, {"codes", a->codes}};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         char spec[64];
-        snprintf(spec, sizeof spec, "metric=%s", a->metric);
-        if (ann_options_parse(o, spec) != ANN_OK)
-            return cli_usage(a, "--metric %s: %s", a->metric, ann_error_message());
+        snprintf(spec, sizeof spec, "%s=%s", named[i].key, named[i].value ? named[i].value : "");
+        if (named[i].value && ann_options_parse(o, spec) != ANN_OK)
+            return cli_usage(a, "--%s %s: %s", named[i].key, named[i].value,
+                             ann_error_message());
     }
     if (a->has_seed)
         o->seed = a->seed;
@@ -125,6 +131,59 @@ static int build_options(const struct args *a, ann_options *o)
     return -1;
 }
 
+/* What the index will take, before it is built: for people, or with --dry-run as the result. */
+static ann_err say_estimate(const struct args *a, const struct feed *f, const ann_options *o)
+{
+    uint64_t bytes, peak;
+    char spec[256], now[32], most[32];
+    ann_err err = io_library(ann_options_spec(o, spec, sizeof spec));
+    if (!err && f->shape.n == IO_UNKNOWN)
+        return a->dry_run ? ANN_FAIL(ANN_EINVAL, "%s: how many vectors it has shows only when it "
+                                                 "is read", f->path)
+                          : ANN_OK;
+    if (!err)
+        err = io_library(ann_memory_estimate(o, f->shape.n, &bytes, &peak));
+    if (err)
+        return err;
+    if (!a->dry_run || (!a->json && isatty(STDOUT_FILENO))) {
+        if (a->dry_run || isatty(STDERR_FILENO))
+            session_say("%zu vectors of %u numbers: about %s in memory, %s while it is built",
+                        f->shape.n, o->dim, cli_size(now, bytes), cli_size(most, peak));
+        return ANN_OK;
+    }
+    struct js_out out = JS_OUT_INIT;
+    js_open(&out, NULL, '{');
+    js_put_string(&out, "spec", spec);
+    js_put_u64(&out, "vectors", f->shape.n);
+    js_put_u64(&out, "bytes", bytes);
+    js_put_u64(&out, "peak_bytes", peak);
+    js_shut(&out, '}');
+    err = js_line(&out, stdout);
+    js_out_free(&out);
+    return err;
+}
+
+/* Builds and saves. */
+static ann_err build(const struct args *a, const ann_options *o, struct feed *f,
+                     struct session_lock *lock, ann_index **ix)
+{
+    ann_calibration c;
+    ann_err err = session_lock(a->output, lock);
+    if (!err)
+        err = io_library(ann_create(o, ix));
+    if (!err)
+        err = feed_into(f, *ix, o->store, o->dim, false);
+    if (!err && a->calibrate)
+        err = calibrate(a, *ix, &c);
+    if (!err)
+        err = save(*ix, a->output);
+    if (!err)
+        say_count(*ix, a->output, "added", f->done);
+    if (!err && a->calibrate)
+        session_say("calibrated: recall@%zu up to %.4f", c.k, c.recall);
+    return err;
+}
+
 int cmd_build(const struct args *a)
 {
     ann_options o;
@@ -133,9 +192,11 @@ int cmd_build(const struct args *a)
     struct session_lock lock = {-1, NULL};
     ann_index *ix = NULL;
     int status = input_options(a, &in);
-    if (status < 0 && !a->output)
+    if (status < 0 && !a->output && !a->dry_run)
         status = cli_usage(a, "build needs --output FILE");
-    if (status < 0 && strcmp(a->output, "-") == 0)
+    if (status < 0 && a->queries && !a->calibrate)
+        status = cli_usage(a, "--queries goes with --calibrate");
+    if (status < 0 && a->output && strcmp(a->output, "-") == 0)
         status = cli_usage(a, "an index is written to a file, not to standard output");
     if (status < 0)
         status = build_options(a, &o);
@@ -151,7 +212,6 @@ int cmd_build(const struct args *a)
             o.store = ANN_B1;
         if (o.dim == 0 || !bits) /* of bits the spec may say how many of the last byte count */
             o.dim = dim > UINT32_MAX ? UINT32_MAX : (uint32_t)dim;
-        err = session_lock(a->output, &lock);
     }
     if (!err && f.shape.rank == 1)
         err = ANN_FAIL(ANN_EINVAL,
@@ -159,13 +219,9 @@ int cmd_build(const struct args *a)
                        "dimensions",
                        f.path);
     if (!err)
-        err = io_library(ann_create(&o, &ix));
-    if (!err)
-        err = feed_into(&f, ix, o.store, o.dim, false);
-    if (!err)
-        err = save(ix, a->output);
-    if (!err)
-        say_count(ix, a->output, "added", f.done);
+        err = say_estimate(a, &f, &o);
+    if (!err && !a->dry_run)
+        err = build(a, &o, &f, &lock, &ix);
     ann_close(ix);
     session_unlock(&lock);
     feed_close(&f);

@@ -23,11 +23,25 @@ const char *cli_metric_name(ann_metric m)
 
 const char *cli_store_name(ann_dtype t)
 {
+    if (t == ANN_NONE)
+        return "none";
     return (unsigned)t <= ANN_B1 ? io_type_name((enum io_type)t) : "unknown";
 }
 
-/* 1234567 bytes as "1.2 MiB". */
-static const char *size_text(char buf[32], uint64_t bytes)
+const char *cli_profile_name(ann_profile p)
+{
+    static const char *const names[] = {"default", "balanced", "fast", "lean"};
+    return (unsigned)p <= ANN_PROFILE_LEAN ? names[p] : "unknown";
+}
+
+const char *cli_codes_name(ann_codes c)
+{
+    static const char *const names[] = {"auto", "none", "sq8",  "sq4",
+                                        "1bit", "2bit", "3bit", "4bit"};
+    return (unsigned)c <= ANN_CODES_4BIT ? names[c] : "unknown";
+}
+
+const char *cli_size(char buf[32], uint64_t bytes)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     double v = (double)bytes;
@@ -36,6 +50,71 @@ static const char *size_text(char buf[32], uint64_t bytes)
         v /= 1024;
     snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
     return buf;
+}
+
+/* What only the index itself knows; a damaged file may not open, its header is told all the
+ * same. */
+struct inside {
+    ann_index *ix; /* NULL: it does not open */
+    ann_info info;
+};
+
+static void look_inside(const struct args *a, const char *path, struct inside *in)
+{
+    in->info.size = ANN_INFO_SIZE;
+    if (session_open(a, path, ANN_OPEN_MAP, &in->ix) == ANN_OK &&
+        io_library(ann_index_info(in->ix, &in->info)) == ANN_OK)
+        return;
+    ann_close(in->ix);
+    in->ix = NULL;
+}
+
+static void print_inside(const struct inside *in)
+{
+    const ann_info *i = &in->info;
+    const struct {
+        const char *name;
+        uint64_t bytes;
+    } parts[] = {{"vectors", i->vector_bytes}, {"codes", i->code_bytes}, {"links", i->graph_bytes},
+                 {"rows", i->row_bytes},       {"ids", i->id_bytes}};
+    uint64_t all = 0;
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
+        all += parts[p].bytes;
+    const double n = i->count > 0 ? (double)i->count : 1;
+    printf("bytes a vector   %.1f:", (double)all / n);
+    for (size_t p = 0, shown = 0; p < sizeof parts / sizeof *parts; p++)
+        if (parts[p].bytes)
+            printf("%s %s %.1f", shown++ ? "," : "", parts[p].name, (double)parts[p].bytes / n);
+    putchar('\n');
+    if (i->kind != ANN_HNSW)
+        return;
+    printf("profile          %s, codes %s, %u links\n", cli_profile_name(i->profile),
+           cli_codes_name(i->codes), i->degree);
+    if (i->intrinsic_dim > 0)
+        printf("intrinsic dim    %.1f\n", i->intrinsic_dim);
+    if (i->calibrated_recall > 0)
+        calibration_print(in->ix);
+    else
+        printf("calibrated       no (see \"ann calibrate\")\n");
+}
+
+static void put_inside(struct js_out *o, const struct inside *in)
+{
+    const ann_info *i = &in->info;
+    js_put_u64(o, "vector_bytes", i->vector_bytes);
+    js_put_u64(o, "code_bytes", i->code_bytes);
+    js_put_u64(o, "graph_bytes", i->graph_bytes);
+    js_put_u64(o, "row_bytes", i->row_bytes);
+    js_put_u64(o, "id_bytes", i->id_bytes);
+    if (i->kind != ANN_HNSW)
+        return;
+    js_put_string(o, "profile", cli_profile_name(i->profile));
+    js_put_string(o, "codes", cli_codes_name(i->codes));
+    js_put_u64(o, "degree", i->degree);
+    js_put_double(o, "intrinsic_dim", i->intrinsic_dim);
+    js_put_double(o, "calibrated_recall", i->calibrated_recall);
+    if (i->calibrated_recall > 0)
+        calibration_put(o, in->ix);
 }
 
 static void print_table(const char *path, const ann_file_info *f)
@@ -53,10 +132,9 @@ static void print_table(const char *path, const ann_file_info *f)
         printf("graph            m %u, ef_construction %u, %u levels\n", f->m,
                f->ef_construction, f->count ? f->max_level + 1 : 0);
     printf("seed             %llu\n", (unsigned long long)f->seed);
-    printf("size             %s\n", size_text(size, f->file_bytes));
+    printf("size             %s\n", cli_size(size, f->file_bytes));
     printf("identity         %016llx%016llx\n", (unsigned long long)f->identity[0],
            (unsigned long long)f->identity[1]);
-    printf("sections\n");
 }
 
 static void put_file(struct js_out *o, const char *path, const ann_file_info *f)
@@ -82,7 +160,6 @@ static void put_file(struct js_out *o, const char *path, const ann_file_info *f)
     js_put_u64(o, "seed", f->seed);
     js_put_u64(o, "file_bytes", f->file_bytes);
     js_put_string(o, "identity", identity);
-    js_open(o, "sections", '[');
 }
 
 int cmd_info(const struct args *a)
@@ -92,10 +169,20 @@ int cmd_info(const struct args *a)
     ann_file_info f = {.size = sizeof f};
     struct js_out o = JS_OUT_INIT;
     ann_err err = io_library(ann_file_info_read(path, &f));
-    if (!err && table)
+    struct inside in = {0};
+    if (!err)
+        look_inside(a, path, &in);
+    if (!err && table) {
         print_table(path, &f);
-    if (!err && !table)
+        if (in.ix)
+            print_inside(&in);
+        printf("sections\n");
+    } else if (!err) {
         put_file(&o, path, &f);
+        if (in.ix)
+            put_inside(&o, &in);
+        js_open(&o, "sections", '[');
+    }
     for (uint32_t i = 0; i < f.sections && !err; i++) {
         ann_section_info s;
         if ((err = io_library(ann_file_section(path, i, &s))) != 0)
@@ -103,7 +190,7 @@ int cmd_info(const struct args *a)
         char size[32];
         if (table) {
             printf("  %-14s %s, %llu rows of %llu bytes, at %llu\n", s.name,
-                   size_text(size, s.bytes), (unsigned long long)s.rows,
+                   cli_size(size, s.bytes), (unsigned long long)s.rows,
                    (unsigned long long)s.row_bytes, (unsigned long long)s.offset);
             continue;
         }
@@ -121,6 +208,7 @@ int cmd_info(const struct args *a)
         err = js_line(&o, stdout);
     }
     js_out_free(&o);
+    ann_close(in.ix);
     return session_end(err);
 }
 

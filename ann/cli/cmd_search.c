@@ -47,6 +47,7 @@ static ann_err prepare(struct search *s)
     s->p = start;
     s->p.k = a->k ? a->k : K_DEFAULT;
     s->p.effort = a->effort;
+    s->p.recall = a->recall;
     s->p.threads = (uint32_t)a->threads;
     s->info.size = ANN_INFO_SIZE;
     ann_err err = session_open(a, a->list[0], a->map ? ANN_OPEN_MAP : ANN_OPEN_LOAD, &s->ix);
@@ -136,6 +137,16 @@ static ann_err search_all(struct search *s)
     }
 }
 
+/* --recall and --effort. */
+static int check_effort(const struct args *a)
+{
+    if (a->has_recall && a->effort)
+        return cli_usage(a, "--recall and --effort exclude each other");
+    if (a->has_recall && !(a->recall > 0 && a->recall <= 1))
+        return cli_usage(a, "--recall %g: must be above 0, at most 1", a->recall);
+    return -1;
+}
+
 static int check_options(const struct args *a, enum results_format format)
 {
     const bool matrix = format == RESULTS_NPY || format == RESULTS_IVECS;
@@ -158,6 +169,8 @@ int cmd_search(const struct args *a)
     struct search s = {.a = a};
     struct io_options in;
     int status = input_options(a, &in);
+    if (status < 0)
+        status = check_effort(a);
     if (status < 0)
         status = check_options(a, format);
     if (status >= 0)
@@ -182,6 +195,18 @@ int cmd_search(const struct args *a)
     return end == CLI_OK && s.found == 0 && a->fail_empty ? CLI_EMPTY : end;
 }
 
+#define RECALL_DEFAULT 0.95
+
+/* As the library chooses it. */
+static size_t effort_used(const struct search *s, size_t k)
+{
+    size_t effort = s->p.effort;
+    if (effort ||
+        ann_effort_for(s->ix, s->p.recall > 0 ? s->p.recall : RECALL_DEFAULT, k, &effort) == 0)
+        return effort;
+    return 2 * k > 64 ? 2 * k : 64;
+}
+
 static ann_err print_recall(const struct args *a, const struct search *s,
                             const ann_recall_report *r)
 {
@@ -196,7 +221,7 @@ static ann_err print_recall(const struct args *a, const struct search *s,
     js_open(&o, NULL, '{');
     js_put_u64(&o, "queries", r->queries);
     js_put_u64(&o, "k", r->k);
-    js_put_u64(&o, "effort", s->p.effort ? s->p.effort : 2 * r->k > 64 ? 2 * r->k : 64);
+    js_put_u64(&o, "effort", effort_used(s, r->k));
     js_put_double(&o, "recall", r->recall);
     js_put_double(&o, "low", r->low);
     js_put_double(&o, "high", r->high);
@@ -216,7 +241,9 @@ int cmd_recall(const struct args *a)
     struct io_matrix q = {0};
     ann_recall_report report = ANN_RECALL_REPORT_INIT;
     ann_view v = {0};
-    const int status = input_options(a, &in);
+    int status = input_options(a, &in);
+    if (status < 0)
+        status = check_effort(a);
     if (status >= 0)
         return status;
     ann_err err = prepare(&s);
