@@ -17,6 +17,7 @@
 #define TRIALS_MAX    128
 #define PICK_BUDGET_S 40.0   /* of one contestant's sweep */
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
+#define BEYOND_ENOUGH 1      /* so many more points, as other queries may find less */
 #define CLEARLY       1.15   /* so much faster one way and the other is not timed */
 
 /* What one contestant is measured with. */
@@ -88,6 +89,7 @@ static bool useless(const struct trial *t, size_t n, size_t width)
 static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, size_t *count)
 {
     const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(x->s);
+    size_t over = 0;
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
         const size_t step = !c->nsteps      ? runner_effort(c, LOWEST, i)
@@ -105,7 +107,8 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
         if (c->width > 1 && useless(t, *count, c->width))
             i += c->width - 1 - i % c->width; /* to the last of its kind */
         const bool late = runner_clock(CLOCK_MONOTONIC) - began > PICK_BUDGET_S;
-        if (!c->has_effort || late || (p.recall >= enough && *count > 1))
+        over += p.recall >= enough;
+        if (!c->has_effort || late || over > BEYOND_ENOUGH)
             break;
         if (x->s->progress)
             progress_step(x->s->progress, c->result.index, *count, TRIALS_MAX);
