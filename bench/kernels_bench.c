@@ -1,8 +1,9 @@
 /*
  * Nanoseconds a distance, for docs/kernels.md: batches of 24 random rows of a
- * base, as a hop of the graph asks for, through `many` of every table. "memory"
- * walks a base of MEGABYTES on huge pages, "cache" the same 24 rows. Best of 7
- * passes of thread CPU time.
+ * base, as a hop of the graph asks for, through `many` and `code_dots` of every
+ * table. "memory" walks a base of MEGABYTES on huge pages, "cache" the same 24
+ * rows. Then nanoseconds a transform of the frame. Best of 7 passes of thread
+ * CPU time.
  */
 #include <config.h>
 
@@ -44,16 +45,22 @@ static double measure(annk_many_fn many, const struct work *w, size_t step)
     return best;
 }
 
-static void report(const char *what, int type, struct work *w, size_t element, uint32_t *slots)
+static void random_slots(const struct work *w, uint32_t *slots)
 {
-    static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
-    w->stride = (w->dim * element + 63) / 64 * 64;
     const size_t rows = (size_t)MEGABYTES * 1024 * 1024 / w->stride;
     uint64_t state = 7;
-    for (size_t i = 0; i < (size_t)BATCH * BATCHES; i++) {
+    for (size_t i = 0; i < (size_t)BATCH * (BATCHES + 1); i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         slots[i] = (uint32_t)((state >> 33) % rows);
     }
+}
+
+static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
+
+static void report(const char *what, int type, struct work *w, size_t element, uint32_t *slots)
+{
+    w->stride = (w->dim * element + 63) / 64 * 64;
+    random_slots(w, slots);
     for (int i = 0; i < 4; i++) {
         const struct annk_ops *ops = annk_by_name(names[i]);
         if (ops)
@@ -63,12 +70,95 @@ static void report(const char *what, int type, struct work *w, size_t element, u
     }
 }
 
+static double measure_codes(annk_code_dots_fn code_dots, const struct work *w, size_t step,
+                            unsigned ahead)
+{
+    int32_t dots[BATCH] = {0};
+    double best = 1e18;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double start = now_ns();
+        for (size_t b = 0; b < BATCHES; b++) {
+            const size_t none = dots[BATCH - 1] == INT32_MIN; /* a hop waits for the last one */
+            code_dots((void *)w->base, 0, (void *)w->base, w->stride,
+                      w->slots + (b + none) * step, BATCH, w->dim, ahead, dots);
+        }
+        const double ns = (now_ns() - start) / (BATCHES * BATCH);
+        best = ns < best ? ns : best;
+    }
+    return best;
+}
+
+static void report_codes(struct work *w, uint32_t *slots)
+{
+    static const char *const codes[] = {"sq8", "sq4"};
+    for (int code = 0; code < ANNK_NCODES; code++) {
+        w->stride = code == ANNK_SQ8 ? w->dim : w->dim / 2;
+        random_slots(w, slots);
+        for (int i = 0; i < 4; i++) {
+            const struct annk_ops *ops = annk_by_name(names[i]);
+            if (!ops)
+                continue;
+            const annk_code_dots_fn fn = ops->code_dots[code];
+            printf("%-7s %4zu  %-6s  cache %6.1f  memory, ahead", codes[code], w->dim,
+                   ops->name, measure_codes(fn, w, 0, 0));
+            for (unsigned ahead = 1; ahead <= 32; ahead *= 2)
+                printf("  %u: %.1f", ahead, measure_codes(fn, w, BATCH, ahead));
+            printf("\n");
+        }
+    }
+}
+
+/* One round of the rotation of `padded` floats, the transform alone, quantising. */
+static void report_frame(size_t padded)
+{
+    static float x[4096];
+    static uint64_t bits[4096 / 64];
+    static int8_t codes[4096];
+    size_t n = 64;
+    while (2 * n <= padded)
+        n *= 2;
+    for (size_t i = 0; i < padded / 64; i++)
+        bits[i] = i * 0x9e3779b97f4a7c15u;
+    for (int i = 0; i < 4; i++) {
+        const struct annk_ops *ops = annk_by_name(names[i]);
+        if (!ops)
+            continue;
+        double best[3] = {1e18, 1e18, 1e18};
+        for (int pass = 0; pass < PASSES; pass++) {
+            double t[4] = {0};
+            x[0] = 1;
+            t[0] = now_ns();
+            for (int k = 0; k < BATCHES; k++) {
+                ops->flip_signs_f32(x, bits, padded);
+                ops->fwht_f32(x, n);
+                ops->butterfly_f32(x, x + padded / 2, padded / 2);
+                x[k % padded] = 0; /* that it stays finite does not matter to the time */
+            }
+            t[1] = now_ns();
+            for (size_t k = 0; k < padded; k++)
+                x[k] = (float)k / (float)padded;
+            for (int k = 0; k < BATCHES; k++)
+                ops->quantise_s8(x, 200, codes, padded);
+            t[2] = now_ns();
+            for (size_t k = 0; k < padded; k++)
+                x[k] = 0;
+            for (int k = 0; k < BATCHES; k++)
+                ops->fwht_f32(x, n);
+            t[3] = now_ns();
+            for (int k = 0; k < 3; k++)
+                best[k] = t[k + 1] - t[k] < best[k] ? t[k + 1] - t[k] : best[k];
+        }
+        printf("frame   %4zu  %-6s  round %6.1f  quantise %6.1f  transform of %zu %6.1f\n",
+               padded, ops->name, best[0] / BATCHES, best[1] / BATCHES, n, best[2] / BATCHES);
+    }
+}
+
 int main(void)
 {
     const size_t bytes = (size_t)MEGABYTES * 1024 * 1024;
     char *map = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    uint32_t *slots = malloc(sizeof *slots * BATCH * BATCHES);
+    uint32_t *slots = malloc(sizeof *slots * BATCH * (BATCHES + 1));
     if (map == MAP_FAILED || !slots) {
         fputs("kernels_bench: out of memory\n", stderr);
         return EXIT_FAILURE;
@@ -84,6 +174,12 @@ int main(void)
         report("f32", ANNK_F32, &w, 4, slots);
         report("f16", ANNK_F16, &w, 2, slots);
         report("u8", ANNK_U8, &w, 1, slots);
+    }
+    static const size_t padded[] = {128, 384, 832};
+    for (size_t d = 0; d < sizeof padded / sizeof padded[0]; d++) {
+        w.dim = padded[d] == 832 ? 896 : padded[d];
+        report_codes(&w, slots);
+        report_frame(padded[d]);
     }
     munmap(map, bytes + HUGE_PAGE);
     free(slots);

@@ -54,7 +54,7 @@ static int8_t query_values[MOST_PADDED];
 
 /* n gathered slots of a base whose last code ends at the guard. */
 static void check_dots(const struct annk_ops *ops, int code, size_t padded, size_t n,
-                       unsigned ahead, struct guarded g[2])
+                       unsigned ahead, struct guarded g[3])
 {
     const size_t bytes = code_bytes(code, padded), stride = bytes + n % 3 * 5;
     const size_t rows = CODE_ROWS * stride < ROOM ? CODE_ROWS : 1;
@@ -64,10 +64,10 @@ static void check_dots(const struct annk_ops *ops, int code, size_t padded, size
     for (size_t i = 0; i < padded; i++)
         query_values[i] = (int8_t)(next_u32() >> 13);
     const int8_t *query = place(&g[1], query_values, padded, n % PLACES);
-    uint32_t slots[MAX_N];
+    uint32_t *const slots = (void *)(g[2].last - n * sizeof *slots);
     int32_t dots[MAX_N + 1];
     for (size_t i = 0; i < n; i++)
-        slots[i] = next_u32() % rows;
+        slots[i] = next_u32() % (uint32_t)rows;
     dots[n] = 77;
     ops->code_dots[code](query, sum_of(query, padded), base, stride, slots, n, padded, ahead,
                          dots);
@@ -85,7 +85,7 @@ START_TEST(dots_of_codes_are_exact)
     if (!ops)
         return;
     static const unsigned leads[] = {0, 1, 2, 3, 4, 5, 8, 13, 1000, -1u};
-    struct guarded g[2] = {guard_new(), guard_new()};
+    struct guarded g[3] = {guard_new(), guard_new(), guard_new()};
     for (int code = 0; code < ANNK_NCODES; code++) {
         const size_t unit = code == ANNK_SQ8 ? 64 : 128;
         for (size_t padded = unit; padded <= 17 * unit; padded += unit)
@@ -98,8 +98,8 @@ START_TEST(dots_of_codes_are_exact)
         check_dots(ops, code, MOST_PADDED, 5, 0, g);
         check_dots(ops, code, MOST_PADDED - unit, 5, 0, g);
     }
-    guard_free(&g[0]);
-    guard_free(&g[1]);
+    for (int i = 0; i < 3; i++)
+        guard_free(&g[i]);
 }
 END_TEST
 

@@ -10,14 +10,14 @@
 
 #include "body.h"
 
-enum {
-    CODE_AHEAD = 8,     /* vectors between a prefetch and its use */
-    CODE_PREFETCH = 1024 /* bytes of each code; the hardware streamer does the rest */
-};
+enum { CODE_AHEAD = 8 }; /* vectors between a prefetch and its use */
 
+/* The empty asm keeps gcc 12 from computing addresses in vector registers, which is slow. */
 ALWAYS_INLINE const uint8_t *code_at(const uint8_t *base, size_t stride, uint32_t slot)
 {
-    return base + (size_t)slot * stride;
+    const uint8_t *code = base + (size_t)slot * stride;
+    __asm__("" : "+r"(code));
+    return code;
 }
 
 ALWAYS_INLINE void prefetch_codes(const uint8_t *base, size_t stride, const uint32_t *slots,
@@ -35,8 +35,7 @@ ALWAYS_INLINE void prefetch_codes(const uint8_t *base, size_t stride, const uint
 #define DEFINE_CODE_DOTS(NAME, BYTES, QUAD)                                                 \
     ANNK_CODE_DOTS(NAME)                                                                    \
     {                                                                                       \
-        const size_t span = (BYTES) < CODE_PREFETCH ? (BYTES) : CODE_PREFETCH,              \
-                     lead = ahead ? ahead : CODE_AHEAD;                                     \
+        const size_t span = prefetch_span(BYTES), lead = ahead ? ahead : CODE_AHEAD;        \
         const uint8_t *row[4];                                                              \
         size_t i = 0;                                                                       \
         prefetch_codes(base, stride, slots, n < lead ? n : lead, span);                     \

@@ -29,6 +29,14 @@ ALWAYS_INLINE __m128i sum_lanes4(__m512i a, __m512i b, __m512i c, __m512i d)
 
 #define FOR_ROWS for (int r = 0; r < 4; r++)
 
+/* sum += x * q, where gcc 12 would otherwise copy every sum every time. */
+ALWAYS_INLINE __m512i add_products(__m512i sum, __m512i x, __m512i q)
+{
+    sum = _mm512_dpbusd_epi32(sum, x, q);
+    __asm__("" : "+v"(sum));
+    return sum;
+}
+
 ALWAYS_INLINE void quad_sq8(const int8_t *query, int32_t query_sum, const uint8_t *const row[4],
                             size_t padded, int32_t *dots)
 {
@@ -39,14 +47,14 @@ ALWAYS_INLINE void quad_sq8(const int8_t *query, int32_t query_sum, const uint8_
     for (; padded - i >= 128; i += 128) {
         const __m512i q0 = _mm512_loadu_si512(query + i), q1 = _mm512_loadu_si512(query + i + 64);
         FOR_ROWS {
-            even[r] = _mm512_dpbusd_epi32(even[r], _mm512_loadu_si512(row[r] + i), q0);
-            odd[r] = _mm512_dpbusd_epi32(odd[r], _mm512_loadu_si512(row[r] + i + 64), q1);
+            even[r] = add_products(even[r], _mm512_loadu_si512(row[r] + i), q0);
+            odd[r] = add_products(odd[r], _mm512_loadu_si512(row[r] + i + 64), q1);
         }
     }
     if (i < padded) {
         const __m512i q0 = _mm512_loadu_si512(query + i);
         FOR_ROWS
-            even[r] = _mm512_dpbusd_epi32(even[r], _mm512_loadu_si512(row[r] + i), q0);
+            even[r] = add_products(even[r], _mm512_loadu_si512(row[r] + i), q0);
     }
     FOR_ROWS
         even[r] = _mm512_add_epi32(even[r], odd[r]);
@@ -65,8 +73,8 @@ ALWAYS_INLINE void quad_sq4(const int8_t *query, int32_t query_sum, const uint8_
         const __m512i q0 = _mm512_loadu_si512(query + i), q1 = _mm512_loadu_si512(query + i + 64);
         FOR_ROWS {
             const __m512i x = _mm512_loadu_si512(row[r] + i / 2);
-            low[r] = _mm512_dpbusd_epi32(low[r], _mm512_and_si512(x, nibble), q0);
-            high[r] = _mm512_dpbusd_epi32(
+            low[r] = add_products(low[r], _mm512_and_si512(x, nibble), q0);
+            high[r] = add_products(
                 high[r], _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble), q1);
         }
     }
