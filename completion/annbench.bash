@@ -5,7 +5,7 @@ _annbench()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb="" word
     local options='--index --k --recall --effort --metric --threads --batch --rounds --pin
-        --epsilon --no-file --json --report --quiet --help --version'
+        --specs --seconds --cpu-clock --epsilon --no-file --json --report --quiet --help --version'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         run | peers | data)
@@ -19,20 +19,28 @@ _annbench()
         mapfile -t COMPREPLY < <(compgen -W 'l2 angular ip' -- "$cur")
         return
         ;;
-    --index)
+    --index | --specs)
         mapfile -t COMPREPLY < <(compgen -W 'flat hnsw' -- "$cur")
+        return
+        ;;
+    --peers)
+        # The last of a list with commas.
+        local names='hnswlib hnswlib32 symqg32 symqg64 scann faiss-ivfpq faiss-hnsw
+            faiss-hnsw-sq8 svs-lvq8 svs-lvq4x8 usearch vsag voyager ngt none' head=""
+        [[ $cur == *,* ]] && head=${cur%,*},
+        mapfile -t COMPREPLY < <(compgen -P "$head" -W "$names" -- "${cur##*,}")
         return
         ;;
     --json | --report)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
-    --k | --recall | --effort | --threads | --rounds | --pin | --epsilon)
+    --k | --recall | --effort | --threads | --rounds | --pin | --epsilon | --seconds)
         return
         ;;
     esac
     if [[ $cur == -* ]]; then
-        [[ $verb == peers ]] && options+=' --flat'
+        [[ $verb == peers ]] && options+=' --peers --rebuild --flat'
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
         return
     fi
