@@ -18,6 +18,7 @@
 #define PICK_BUDGET_S 40.0   /* of one contestant's sweep */
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
 #define BEYOND_ENOUGH 1      /* so many more points, as other queries may find less */
+#define STALL         8      /* steps */
 #define CLEARLY       1.15   /* so much faster one way and the other is not timed */
 
 /* What one contestant is measured with. */
@@ -85,6 +86,12 @@ static bool useless(const struct trial *t, size_t n, size_t width)
            t[n - 1].recall < t[n - 2].recall + NO_GAIN;
 }
 
+/* Whether the recall has stood still over many steps of a ladder. */
+static bool stalled(const struct trial *t, size_t n, size_t width)
+{
+    return width < 2 && n > STALL && t[n - 1].recall < t[n - 1 - STALL].recall + 2 * NO_GAIN;
+}
+
 /* Sweeps c's settings until the recall is well above all targets. */
 static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, size_t *count)
 {
@@ -108,7 +115,7 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
             i += c->width - 1 - i % c->width; /* to the last of its kind */
         const bool late = runner_clock(CLOCK_MONOTONIC) - began > PICK_BUDGET_S;
         over += p.recall >= enough;
-        if (!c->has_effort || late || over > BEYOND_ENOUGH)
+        if (!c->has_effort || late || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
             break;
         if (x->s->progress)
             progress_step(x->s->progress, c->result.index, *count, TRIALS_MAX);

@@ -31,7 +31,7 @@ struct outcome_point {
 
 /* One index on one data set. */
 struct outcome {
-    char dataset[DATASET_NAME_MAX], index[32], spec[OUTCOME_SPEC_MAX];
+    char dataset[DATASET_NAME_MAX], index[48], spec[OUTCOME_SPEC_MAX];
     size_t n, nq, dim, k;
     ann_metric metric;
     unsigned threads, rounds;

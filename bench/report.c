@@ -264,7 +264,7 @@ static void add_series(struct figure *g, const struct outcome *r, size_t color, 
     for (size_t j = 0; j < r->npoints; j++) {
         const struct outcome_point *p = &r->points[j];
         snprintf(g->notes[color][j], sizeof g->notes[color][j],
-                 "%.32s, effort %s: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs", r->index,
+                 "%.47s, effort %s: recall %.4f, %s queries/s, p50 %s µs, p99 %s µs", r->index,
                  display_effort(e, p->effort, p->setting), p->recall, display_rate(q, p->qps),
                  display_rate(p50, p->p50_us), display_rate(p99, p->p99_us));
         g->points[g->count][j] = (struct svg_point){p->recall,

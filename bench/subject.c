@@ -85,6 +85,17 @@ static ann_err base_view(struct subject *u, const struct dataset *d, ann_dtype s
     return ANN_OK;
 }
 
+/* The spec with what the index decided for itself. */
+static void note_decisions(struct outcome *r, const ann_options *o, const ann_info *info)
+{
+    char spec[OUTCOME_SPEC_MAX];
+    ann_options decided = *o;
+    decided.m = info->m ? info->m : decided.m;
+    decided.codes = info->codes;
+    if (!ann_options_spec(&decided, spec, sizeof spec))
+        memcpy(r->spec, spec, sizeof spec);
+}
+
 static ann_err build(struct contestant *c, const ann_options *o)
 {
     struct subject *u = c->impl;
@@ -109,6 +120,7 @@ static ann_err build(struct contestant *c, const ann_options *o)
         err = io_library(ann_index_info(u->ix, &info));
     if (err)
         return err;
+    note_decisions(r, o, &info);
     r->memory_bytes = (double)info.memory_bytes;
     if (c->settings->file)
         r->file_bytes = file_size(u->ix);
