@@ -27,9 +27,8 @@ ann_err index_new(const ann_options *resolved, enum code_type codes, ann_index *
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *ix);
     ix->opt = *resolved;
     ix->kind = index_kind(resolved->kind);
-    const ann_err err =
-        vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim,
-                     codes, resolved->seed);
+    const ann_err err = vectors_init(&ix->vec, resolved->metric, resolved->store, resolved->dim,
+                                     codes, resolved->seed);
     if (err) {
         vectors_free(&ix->vec);
         mem_free(ix);
@@ -268,8 +267,7 @@ static void swap_codes(struct adding *a)
 /* Codes that suit what comes too. */
 static ann_err train_codes(struct adding *a, const struct kind_job *job)
 {
-    const ann_err err =
-        vectors_train_codes(&a->ix->vec, a->view, job->pool, &a->before);
+    const ann_err err = vectors_train_codes(&a->ix->vec, a->view, job->pool, &a->before);
     if (!err && a->before.type)
         swap_codes(a);
     a->max_error = a->ix->vec.codes.max_error;
@@ -295,8 +293,7 @@ static ann_err take_slots(struct adding *a, const struct kind_job *job)
     const uint32_t fresh = a->n > ix->vec.free ? a->n - ix->vec.free : 0;
     a->slots = mem_alloc(a->n * sizeof *a->slots);
     a->scratch_each = vectors_scratch(&ix->vec) + 1;
-    a->scratch =
-        mem_zalloc(pool_threads(job->pool), a->scratch_each * sizeof *a->scratch);
+    a->scratch = mem_zalloc(pool_threads(job->pool), a->scratch_each * sizeof *a->scratch);
     if (!a->slots || !a->scratch)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u slots", a->n);
     ann_err err = check_memory(ix, fresh);

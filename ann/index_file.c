@@ -102,10 +102,10 @@ static ann_err read_codes(const struct kfile_meta *meta, ann_options *o, enum co
     if (o->kind == ANN_HNSW && p[PARAM_PROFILE] > 0) {
         if (p[PARAM_PROFILE] > ANN_PROFILE_LEAN || p[PARAM_CODES] > ANN_CODES_4BIT ||
             p[PARAM_CODE_TYPE] > CODE_SQ4)
-            return ANN_FAIL(ANN_EDAMAGED, "header: profile is %llu, codes %llu, their type %llu",
-                            (unsigned long long)p[PARAM_PROFILE],
-                            (unsigned long long)p[PARAM_CODES],
-                            (unsigned long long)p[PARAM_CODE_TYPE]);
+            return ANN_FAIL(
+                ANN_EDAMAGED, "header: profile is %llu, codes %llu, their type %llu",
+                (unsigned long long)p[PARAM_PROFILE], (unsigned long long)p[PARAM_CODES],
+                (unsigned long long)p[PARAM_CODE_TYPE]);
         o->profile = (ann_profile)p[PARAM_PROFILE];
         o->codes = (ann_codes)p[PARAM_CODES];
         *codes = (enum code_type)p[PARAM_CODE_TYPE];

@@ -1,3 +1,6 @@
-# Tests of codes.
-unit_tests += tests/codec.test
+# Tests of codes, and of indexes that have them.
+unit_tests += tests/codec.test tests/coded.test
+thread_tests += tests/coded.test
+shell_tests += tests/coded.sh
 tests_codec_test_SOURCES = tests/test_codec.c
+tests_coded_test_SOURCES = tests/test_coded.c $(graph_data)

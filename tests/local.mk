@@ -22,8 +22,8 @@ include $(top_srcdir)/tests/file.mk
 include $(top_srcdir)/tests/io.mk
 include $(top_srcdir)/tests/index.mk
 include $(top_srcdir)/tests/model.mk
-include $(top_srcdir)/tests/codec.mk
 include $(top_srcdir)/tests/hnsw.mk
+include $(top_srcdir)/tests/codec.mk
 include $(top_srcdir)/tests/cli.mk
 include $(top_srcdir)/tests/bench.mk
 

@@ -17,11 +17,11 @@ static const uint32_t dims[] = {1, 2, 3, 63, 64, 65, 100, 128, 192, 784, 1536, 6
 #define DIMS (sizeof dims / sizeof *dims)
 
 enum shape {
-    GAUSS,    /* around a centre far from 0 */
-    SPARSE,   /* one element carries all */
-    HEAVY,    /* one of 50 is a hundred times as long */
-    SKEWED,   /* element i is smaller the larger i is */
-    SAME,     /* all vectors are one */
+    GAUSS,  /* around a centre far from 0 */
+    SPARSE, /* one element carries all */
+    HEAVY,  /* one of 50 is a hundred times as long */
+    SKEWED, /* element i is smaller the larger i is */
+    SAME,   /* all vectors are one */
     SHAPES
 };
 
@@ -47,11 +47,11 @@ static struct rows make_rows(enum shape shape, uint32_t n, uint32_t dim, double 
         const uint32_t spike = (uint32_t)rng_below(&state, dim);
         for (uint32_t j = 0; j < dim; j++) {
             double v = dim > 4096 ? 6 * rng_unit(&state) - 3 : gauss(&state);
-            v = shape == GAUSS ? v + 3 * (j % 3)
-                : shape == SPARSE ? (j == spike ? 1 + v / 10 : 0)
+            v = shape == GAUSS                   ? v + 3 * (j % 3)
+                : shape == SPARSE                ? (j == spike ? 1 + v / 10 : 0)
                 : shape == HEAVY && i % 50 == 49 ? 100 * v
-                : shape == SKEWED ? v / (1 + j % 100)
-                                  : v;
+                : shape == SKEWED                ? v / (1 + j % 100)
+                                                 : v;
             r.x[(size_t)i * dim + j] = (float)(v * size);
         }
     }
@@ -439,7 +439,8 @@ static double relative_error(enum code_type type, enum shape shape, uint32_t dim
     return sum / n;
 }
 
-/* A uniform quantiser of 8 bits over 4.5 sigma is off by 1.0%, of 4 bits by 11.5% (Max 1960). */
+/* A uniform quantiser of 8 bits over 4.5 sigma is off by 1.0%, of 4 bits by 11.5% (Max 1960).
+ */
 START_TEST(step_suits_the_data)
 {
     static const uint32_t some[] = {64, 100, 384};

@@ -51,11 +51,14 @@ START_TEST(init_and_layout)
             vectors_free(&v);
         }
     assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 0, CODE_NONE, 0), ANN_EINVAL, "dim is 0");
-    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 65537, CODE_NONE, 0), ANN_EINVAL, "dim is 65537");
-    assert_fails(vectors_init(&v, (ann_metric)5, ANN_F32, 4, CODE_NONE, 0), ANN_EINVAL, "metric");
+    assert_fails(vectors_init(&v, ANN_L2, ANN_F32, 65537, CODE_NONE, 0), ANN_EINVAL,
+                 "dim is 65537");
+    assert_fails(vectors_init(&v, (ann_metric)5, ANN_F32, 4, CODE_NONE, 0), ANN_EINVAL,
+                 "metric");
     assert_fails(vectors_init(&v, ANN_L2, (ann_dtype)8, 4, CODE_NONE, 0), ANN_EINVAL, "store");
     assert_fails(vectors_init(&v, ANN_L2, ANN_B1, 4, CODE_NONE, 0), ANN_ENOTSUP, "l2 over b1");
-    assert_fails(vectors_init(&v, ANN_HAMMING, ANN_I8, 4, CODE_NONE, 0), ANN_ENOTSUP, "hamming over i8");
+    assert_fails(vectors_init(&v, ANN_HAMMING, ANN_I8, 4, CODE_NONE, 0), ANN_ENOTSUP,
+                 "hamming over i8");
 }
 END_TEST
 
@@ -89,7 +92,8 @@ START_TEST(conversion)
     through(&v, &(ann_view){i8, 1, 0, ANN_I8}, 0, out);
     ck_assert(out[0] == -128 && out[3] == 5);
     vectors_free(&v);
-    ok(vectors_init(&v, ANN_HAMMING, ANN_B1, 3, CODE_NONE, 0)); /* bits behind dim are dropped */
+    ok(vectors_init(&v, ANN_HAMMING, ANN_B1, 3, CODE_NONE,
+                    0)); /* bits behind dim are dropped */
     through(&v, &(ann_view){b1, 1, 0, ANN_B1}, 0, out);
     ck_assert(out[0] == 1 && out[1] == 0 && out[2] == 1);
     ck_assert_int_eq(*(const uint8_t *)vectors_row(&v, 0), 5);
@@ -109,8 +113,8 @@ START_TEST(cosine_normalises_any_magnitude)
         const ann_view view = {x, 1, 0, ANN_F32};
         through(&v, &view, 0, out);
         vectors_query(&v, &view, 0, q);
-        const double norm = (double)out[0] * out[0] + (double)out[1] * out[1] +
-                            (double)out[2] * out[2];
+        const double norm =
+            (double)out[0] * out[0] + (double)out[1] * out[1] + (double)out[2] * out[2];
         ck_assert_msg(fabs(norm - 1) < (s / 5 == 2 ? 2e-2 : 2e-3), "%g: %g", (double)scale,
                       norm);
         ck_assert(fabs((double)q[0] * q[0] + (double)q[1] * q[1] + (double)q[2] * q[2] - 1) <

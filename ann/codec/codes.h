@@ -5,9 +5,9 @@
  *     distance(q, x) = A_x + G_q + S_q * (integer dot product of the codes of x and of q)
  *
  * with A_x = step^2 * norm_x, G_q = |q|^2, S_q = -2 * step * step_q.  Code spaces: sq8 keeps
- * c = -127..127 as byte c + 128, y ~ step * c; sq4 keeps c = 0..15 as y ~ step * (2c - 15), two in
- * a byte: of each 128 dimensions the low nibbles are the first 64.  norm_x is the integer sum of
- * the squares.
+ * c = -127..127 as byte c + 128, y ~ step * c; sq4 keeps c = 0..15 as y ~ step * (2c - 15), two
+ * in a byte: of each 128 dimensions the low nibbles are the first 64.  norm_x is the integer
+ * sum of the squares.
  *
  * Invariants: data [slots, stride] with stride = padded (sq8) or padded / 2 (sq4) bytes;
  * distances between stored codes come from integers alone, so they are the same on every
@@ -29,22 +29,22 @@ struct codes {
     struct buf data;     /* u8 [slots, stride] */
     struct buf norms;    /* i32 [slots] */
     uint32_t generation; /* how often it was trained: not in the file */
-    uint32_t ahead;      /* vectors fetched ahead by codes_distances: of this host, not of the file */
+    uint32_t ahead;      /* codes fetched ahead by codes_distances: of this host alone */
 };
 
 /* A query, or a stored code, ready for distances to codes.  y and planes lie behind it. */
 struct code_query {
     uint32_t padded;
-    int32_t sum;       /* of high */
-    int32_t norm;      /* of a stored code: its integer norm; else -1 */
-    float norm2;       /* |y|^2 */
-    float step;        /* y ~ step * high */
-    float error;       /* at least |y - step * high| */
-    float low_step;    /* y ~ step * high + low_step * low */
-    int32_t low_sum;   /* of low */
+    int32_t sum;                 /* of high */
+    int32_t norm;                /* of a stored code: its integer norm; else -1 */
+    float norm2;                 /* |y|^2 */
+    float step;                  /* y ~ step * high */
+    float error;                 /* at least |y - step * high| */
+    float low_step;              /* y ~ step * high + low_step * low */
+    int32_t low_sum;             /* of low */
     double raw_scale, raw_shift; /* what codes_raw_distance does */
-    uint32_t generation; /* of the codes it was made for */
-    uint32_t reserved[3]; /* so that what follows begins on a cache line */
+    uint32_t generation;         /* of the codes it was made for */
+    uint32_t reserved[3];        /* so that what follows begins on a cache line */
 };
 
 static inline size_t code_query_bytes(uint32_t padded)
@@ -64,7 +64,7 @@ static inline int8_t *code_query_high(const struct code_query *q)
     return (int8_t *)(code_query_y(q) + q->padded);
 }
 
-/* s8 [padded]: the rest of y, for distances that are exact but for 2^-14 of |y| (store=none). */
+/* s8 [padded]: the rest of y, for distances exact but for 2^-14 of |y| (store=none). */
 static inline int8_t *code_query_low(const struct code_query *q)
 {
     return code_query_high(q) + q->padded;
@@ -94,8 +94,8 @@ static inline float codes_unit(const struct codes *c)
     return c->type == CODE_SQ4 ? c->step / 2 : c->step;
 }
 
-/* Codes x [dim] (f32; normalised under cosine) into a slot; returns its error |y - y^|, which the
- * caller takes the maximum of (threads code at the same time).  room: f32 [2 * padded]. */
+/* Codes x [dim] (f32; normalised under cosine) into a slot; returns its error |y - y^|, which
+ * the caller takes the maximum of (threads code at the same time).  room: f32 [2 * padded]. */
 float codes_put(struct codes *c, uint32_t slot, const float *x, float *room);
 
 /* The vector a code stands for, as dim floats.  room: f32 [2 * padded]. */
@@ -108,8 +108,8 @@ void codes_query(const struct codes *c, const float *q, struct code_query *out);
  * rounded once). */
 void codes_row_query(const struct codes *c, uint32_t slot, struct code_query *out);
 
-/* Squared distances in code space from a query to the codes of slots.  For a stored code in units
- * of codes_unit^2, else in code space; clamped at 0. */
+/* Squared distances in code space from a query to the codes of slots.  For a stored code in
+ * units of codes_unit^2, else in code space; clamped at 0. */
 void codes_distances(const struct codes *c, const struct code_query *q, const uint32_t *slots,
                      size_t n, float *dists);
 

@@ -76,7 +76,7 @@ bool frame_fits(const struct frame *f, double norm2)
 
 /* What is learned, before it is brought into units. */
 struct lesson {
-    double *mean;    /* [lifted] */
+    double *mean; /* [lifted] */
     double lift;
     double spread;   /* sqrt(E|x' - mean|^2) */
     double farthest; /* the largest magnitude of an element */

@@ -4,14 +4,14 @@
  * Long, SIGMOD 2024; four rounds of sign flips, fast Walsh-Hadamard transforms and a butterfly,
  * after Kac's walk); the lift of inner products is Bachrach et al., RecSys 2014.
  *
- * y = scale * R (unit * x' - mean), where x' is the vector (l2), the normalised vector (cosine),
- * or the vector with a last element that brings its squared norm to lift (ip; a query has 0
- * there), unit is a power of two, R is orthogonal and E|y|^2 is about 1.  Squared Euclidean
- * distance between such vectors orders as the metric does.
+ * y = scale * R (unit * x' - mean), where x' is the vector (l2), the normalised vector
+ * (cosine), or the vector with a last element that brings its squared norm to lift (ip; a query
+ * has 0 there), unit is a power of two, R is orthogonal and E|y|^2 is about 1.  Squared
+ * Euclidean distance between such vectors orders as the metric does.
  *
- * Invariants: padded is a multiple of 64, never rounded to a power of two; the same vector gives
- * the same bits of y on every machine and instruction set (sums in a fixed order, compiled
- * without contraction of multiply and add); y is finite for every finite x. */
+ * Invariants: padded is a multiple of 64, never rounded to a power of two; the same vector
+ * gives the same bits of y on every machine and instruction set (sums in a fixed order,
+ * compiled without contraction of multiply and add); y is finite for every finite x. */
 #ifndef KITH_CODEC_FRAME_H
 #define KITH_CODEC_FRAME_H
 
@@ -38,8 +38,8 @@ struct frame {
     struct buf signs; /* u64 [4 * padded / 64]: derived from seed, not in the file */
 };
 
-/* Rows to learn from: row i as f32 [dim], prepared as for frame_apply, at room [dim] or where it
- * lies. */
+/* Rows to learn from: row i as f32 [dim], prepared as for frame_apply, at room [dim] or where
+ * it lies. */
 typedef const float *(*frame_row_fn)(void *arg, uint64_t i, float *room);
 
 /* padded for these. */

@@ -2,8 +2,8 @@
  *
  * Place: vectors.  A frame is learned at the first add, from a sample of what comes and what is
  * there; again, as long as it knows fewer than SAMPLE_MAX vectors, when there are four times as
- * many; and under inner product when a vector is longer than the frame has room for.  Since that
- * depends on the vectors alone, the same adds give the same bytes. */
+ * many; and under inner product when a vector is longer than the frame has room for.  Since
+ * that depends on the vectors alone, the same adds give the same bytes. */
 #include <config.h>
 
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "ann/base/error.h"
 #include "ann/vectors/vectors.h"
 
-#define SAMPLE_MAX 16384
+#define SAMPLE_MAX    16384
 #define SAMPLE_VALUES ((uint64_t)1 << 26) /* fewer vectors where dimensions are many */
-#define GROWTH 4
+#define GROWTH        4
 
 /* What to learn from: some stored vectors, then some of those to come. */
 struct training {
@@ -21,7 +21,7 @@ struct training {
     const ann_view *view;
     uint32_t *slots; /* [stored] */
     uint64_t stored, fresh;
-    float *scratch;  /* [vectors_scratch] */
+    float *scratch; /* [vectors_scratch] */
 };
 
 static const float *training_row(void *arg, uint64_t i, float *room)

@@ -16,18 +16,24 @@ size_t dtype_row_bytes(ann_dtype t, size_t dim)
 {
     switch (t) {
     case ANN_F16:
-    case ANN_BF16: return 2 * dim;
+    case ANN_BF16:
+        return 2 * dim;
     case ANN_I8:
-    case ANN_U8: return dim;
-    case ANN_B1: return (dim + 7) / 8;
-    case ANN_NONE: return 0;
-    default: return 4 * dim;
+    case ANN_U8:
+        return dim;
+    case ANN_B1:
+        return (dim + 7) / 8;
+    case ANN_NONE:
+        return 0;
+    default:
+        return 4 * dim;
     }
 }
 
 const char *dtype_name(ann_dtype t)
 {
-    static const char *const names[] = {"default", "f32", "f16", "bf16", "i8", "u8", "b1", "none"};
+    static const char *const names[] = {"default", "f32", "f16", "bf16",
+                                        "i8",      "u8",  "b1",  "none"};
     return (unsigned)t <= ANN_NONE ? names[t] : "unknown";
 }
 
@@ -41,10 +47,14 @@ const char *metric_name(ann_metric m)
 static enum annk_metric kernel_metric(ann_metric metric, ann_dtype store)
 {
     switch (metric) {
-    case ANN_IP: return ANNK_IP;
-    case ANN_COSINE: return dtype_is_float(store) ? ANNK_IP : ANNK_COS;
-    case ANN_HAMMING: return ANNK_HAMMING;
-    default: return ANNK_L2;
+    case ANN_IP:
+        return ANNK_IP;
+    case ANN_COSINE:
+        return dtype_is_float(store) ? ANNK_IP : ANNK_COS;
+    case ANN_HAMMING:
+        return ANNK_HAMMING;
+    default:
+        return ANNK_L2;
     }
 }
 
@@ -79,8 +89,7 @@ ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint
     v->dim = dim;
     v->row_bytes = dtype_row_bytes(v->store, dim);
     v->stride = row_stride(v->row_bytes);
-    v->raw_bytes = v->query_bytes =
-        vectors_are_floats(v) ? dim * sizeof(float) : v->row_bytes;
+    v->raw_bytes = v->query_bytes = vectors_are_floats(v) ? dim * sizeof(float) : v->row_bytes;
     if (v->store != ANN_NONE) {
         const enum annk_metric km = kernel_metric(v->metric, v->store);
         v->dist = v->ops->dist[km][kernel_type[v->store]];
@@ -208,8 +217,12 @@ static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, 
                       float *out)
 {
     switch (t) {
-    case ANN_F16: ops->f16_to_f32(row, out, n); break;
-    case ANN_BF16: ops->bf16_to_f32(row, out, n); break;
+    case ANN_F16:
+        ops->f16_to_f32(row, out, n);
+        break;
+    case ANN_BF16:
+        ops->bf16_to_f32(row, out, n);
+        break;
     case ANN_I8:
         for (size_t i = 0; i < n; i++)
             out[i] = ((const int8_t *)row)[i];
@@ -222,7 +235,9 @@ static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, 
         for (size_t i = 0; i < n; i++)
             out[i] = (float)(((const uint8_t *)row)[i / 8] >> (i % 8) & 1);
         break;
-    default: memcpy(out, row, n * sizeof *out); break;
+    default:
+        memcpy(out, row, n * sizeof *out);
+        break;
     }
 }
 

@@ -5,7 +5,8 @@
  *
  * A prepared query is one buffer: the raw query, and where there are codes, on the next cache
  * line, a struct code_query.  vectors_query makes the first part, without any lock; the second
- * depends on the frame, which an add may replace, so vectors_query_codes makes it under the gate.
+ * depends on the frame, which an add may replace, so vectors_query_codes makes it under the
+ * gate.
  *
  * Invariants: data [slots, stride] with zeros behind each row's dim elements, or stride 0 and
  * nothing in it where codes are all there is (store none); codes are those of the rows as they
@@ -30,22 +31,22 @@ struct vectors {
     ann_metric metric;
     ann_dtype store;
     uint32_t dim;
-    size_t row_bytes;    /* of the dim elements */
-    size_t stride;       /* of a row, bytes; 0: there are codes alone */
-    size_t query_bytes;  /* of a prepared query */
-    size_t raw_bytes;    /* of its first part: f32 [dim], or the stored type if that is integers */
-    size_t code_at;      /* where its second part begins; 0: no codes */
-    annk_dist_fn dist;   /* NULL in store none, as is many */
+    size_t row_bytes;   /* of the dim elements */
+    size_t stride;      /* of a row, bytes; 0: there are codes alone */
+    size_t query_bytes; /* of a prepared query */
+    size_t raw_bytes; /* of its first part: f32 [dim], or the stored type if that is integers */
+    size_t code_at;   /* where its second part begins; 0: no codes */
+    annk_dist_fn dist; /* NULL in store none, as is many */
     annk_many_fn many;
     struct buf data;     /* [slots, stride] */
     struct codes codes;  /* CODE_NONE: there are none */
     struct buf live_map; /* bitmap of u64 words: 1 = live */
     struct buf born; /* u32 [slots], empty until a slot is used again: the add that filled it */
-    struct buf free_list;/* u32 [free] */
-    uint32_t slots;      /* in use or free */
+    struct buf free_list; /* u32 [free] */
+    uint32_t slots;       /* in use or free */
     uint32_t live;
     uint32_t free;
-    uint32_t adds;       /* counts the adds, for born */
+    uint32_t adds; /* counts the adds, for born */
 };
 
 /* Fills in the fields for these options.  ANN_EINVAL, ANN_ENOTSUP if they do not go together.
