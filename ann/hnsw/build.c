@@ -52,11 +52,10 @@ struct build {
 
 /* ---- a node finds its neighbours ---- */
 
-/* At most this many links back a level: the neighbours nearest in the sense of the heuristic.
- */
-static size_t back_width(const struct hnsw *h)
+/* Of a node up to this level. */
+static size_t most_links(const struct hnsw *h, uint32_t level)
 {
-    return h->m;
+    return h->m0 + (size_t)level * h->m;
 }
 
 /* Enters the nodes of the batch before node `self` that are on this level into the beam: what
@@ -73,7 +72,9 @@ static void look_at_batch(const struct build *b, const void *query, size_t self,
     }
 }
 
-/* Chooses from the beam, writes the node's row, and its links back at `back`; how many. */
+/* Chooses from the beam, writes the node's row, and offers links back at `back`; how many.  All
+ * that is not a filler gets one, and the nearest fillers until there are m: if every copy of a
+ * vector were offered every link, all of them would choose the same. */
 static size_t link_forward(const struct build *b, uint32_t slot, uint32_t level,
                            const struct beam *beam, struct link_back *back,
                            struct hnsw_worker *w)
@@ -86,12 +87,15 @@ static size_t link_forward(const struct build *b, uint32_t slot, uint32_t level,
     hnsw_sort_edges(e, beam->size, slot);
     const size_t n = hnsw_select(h, e, beam->size, width, w);
     hnsw_store_row(h, slot, level, e, n);
-    size_t backs = 0;
-    const size_t most = n < back_width(h) ? n : back_width(h);
-    for (uint32_t kept = 1; kept + 1 > 0 && backs < most; kept--)
-        for (size_t i = 0; i < n && backs < most; i++)
-            if (e[i].kept == kept)
-                back[backs++] = (struct link_back){level, e[i].slot, slot, e[i].dist};
+    size_t backs = 0, fillers = h->m;
+    for (size_t i = 0; i < n; i++)
+        fillers -= e[i].kept != HNSW_FILLER && fillers > 0;
+    for (size_t i = 0; i < n; i++) {
+        if (e[i].kept == HNSW_FILLER && fillers == 0)
+            continue;
+        fillers -= e[i].kept == HNSW_FILLER;
+        back[backs++] = (struct link_back){level, e[i].slot, slot, e[i].dist};
+    }
     return backs;
 }
 
@@ -251,7 +255,7 @@ static void add_batch(struct build *b)
     size_t at = 0;
     for (size_t i = 0; i < b->n; i++) {
         b->link_at[i] = at;
-        at += back_width(h) * (1 + (size_t)hnsw_level(h, b->slots[i]));
+        at += most_links(h, hnsw_level(h, b->slots[i]));
     }
     b->link_at[b->n] = b->link_count = at;
     pool_for(b->job->pool, b->n, 1, find_neighbours, b);
@@ -283,15 +287,16 @@ static void build_free(struct build *b)
 static ann_err build_alloc(struct build *b, const uint32_t *slots, size_t n)
 {
     const struct hnsw *h = b->h;
-    size_t limit = batch_limit(h), stage = STAGE_ROWS, levels = 0;
+    size_t limit = batch_limit(h), stage = STAGE_ROWS;
+    uint32_t top = 0;
     if (n < limit)
         limit = n;
     for (size_t i = 0; i < n; i++) {
-        const size_t run = 1 + (size_t)hnsw_level(h, slots[i]);
-        levels = run > levels ? run : levels;
+        const uint32_t level = hnsw_level(h, slots[i]);
+        top = level > top ? level : top;
     }
     /* The most that luck with the levels can ask for. */
-    b->link_room = limit * back_width(h) * levels;
+    b->link_room = limit * most_links(h, top);
     if (stage > b->link_room)
         stage = b->link_room;
     b->orphan_room = b->link_room;

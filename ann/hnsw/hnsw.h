@@ -46,7 +46,7 @@ struct hnsw {
 
     /* Known while the graph grows, derived again when needed: not in the file. */
     struct buf edge_dist; /* f32 [slots, m0]: distance of each level-0 link */
-    struct buf edge_kept; /* u8 [slots, m0]: 1 chosen by the heuristic, 0 filler */
+    struct buf edge_kept; /* u8 [slots, m0]: enum hnsw_standing of each */
     struct buf known;     /* u8 [slots]: 1 if the row's edge_dist and edge_kept are right */
     struct buf in_degree; /* u32 [slots]: level-0 links to the node */
     bool in_degree_known;
@@ -89,11 +89,14 @@ static inline uint32_t hnsw_degree(const uint32_t *row, uint32_t width)
     return n;
 }
 
+/* How good an edge is, by the heuristic (select.c). */
+enum hnsw_standing { HNSW_FILLER, HNSW_FAIR, HNSW_GOOD, HNSW_KEPT };
+
 /* A candidate neighbour. */
 struct hnsw_edge {
     float dist;
     uint32_t slot;
-    uint32_t kept;
+    uint32_t kept; /* enum hnsw_standing */
 };
 
 /* Most slots that one call looks at at once, rows apart. */

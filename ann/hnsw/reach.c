@@ -27,7 +27,7 @@ static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept,
         worst = n++;
     } else {
         for (size_t i = 0; i < n; i++)
-            if ((kept || !e[i].kept) && in[e[i].slot] > 1 &&
+            if ((kept || e[i].kept != HNSW_KEPT) && in[e[i].slot] > 1 &&
                 !(parent && parent[e[i].slot] == p) &&
                 (worst == SIZE_MAX || e[i].dist > e[worst].dist))
                 worst = i;
@@ -36,7 +36,7 @@ static bool take_place(struct hnsw *h, uint32_t p, uint32_t slot, bool kept,
         in[e[worst].slot]--;
     }
     hnsw_distances(h, hnsw_slot_query(h, p, w->other_query), &slot, 1, w->dists);
-    e[worst] = (struct hnsw_edge){w->dists[0], slot, 1};
+    e[worst] = (struct hnsw_edge){w->dists[0], slot, HNSW_KEPT};
     in[slot]++;
     hnsw_store_row(h, p, 0, e, n);
     return true;

@@ -46,18 +46,27 @@ void hnsw_sort_edges(struct hnsw_edge *e, size_t n, uint32_t of)
     }
 }
 
-/* A candidate at `dist` from the node against an edge kept, itself at `between` from that one,
- * which is at `kept_dist`: true if that one shuts it out.  Counts twins, see above. */
-static inline bool shuts_out(float between, float kept_dist, float dist, size_t width,
-                             uint32_t *twins)
+/* An edge shut out only if what is between counted less by these is not kept but stands above
+ * the others: squared distances. */
+#define GOOD_IF 1.1f
+#define FAIR_IF 1.2f
+
+/* How a candidate at `dist` from the node fares against a kept edge, itself at `between` from
+ * that one, which is at `kept_dist`.  Counts twins, see above. */
+static inline uint32_t standing(float between, float kept_dist, float dist, size_t width,
+                                uint32_t *twins)
 {
     *twins += between == dist && kept_dist == dist;
-    return between < dist || *twins > width / 2;
+    if (*twins > width / 2)
+        return HNSW_FILLER;
+    return (uint32_t)(between >= dist) + (between * GOOD_IF >= dist) +
+           (between * FAIR_IF >= dist);
 }
 
-/* Drops from w->places [*n] the candidates that the one just kept shuts out. */
-static void drop_shut_out(const struct hnsw *h, const struct hnsw_edge *e, size_t kept,
-                          size_t width, size_t *n, struct hnsw_worker *w)
+/* Compares the candidates w->places [*n] with the one just kept; those that became fillers are
+ * dropped. */
+static void compare_with(const struct hnsw *h, struct hnsw_edge *e, size_t kept, size_t width,
+                         size_t *n, struct hnsw_worker *w)
 {
     size_t left = 0;
     for (size_t i = 0; i < *n; i++)
@@ -65,8 +74,11 @@ static void drop_shut_out(const struct hnsw *h, const struct hnsw_edge *e, size_
     hnsw_distances(h, hnsw_slot_query(h, e[kept].slot, w->other_query), w->slots, *n, w->dists);
     for (size_t i = 0; i < *n; i++) {
         const uint32_t at = w->places[i];
+        const uint32_t now =
+            standing(w->dists[i], e[kept].dist, e[at].dist, width, &w->twins[at]);
+        e[at].kept = now < e[at].kept ? now : e[at].kept;
         w->places[left] = at;
-        left += !shuts_out(w->dists[i], e[kept].dist, e[at].dist, width, &w->twins[at]);
+        left += e[at].kept != HNSW_FILLER;
     }
     *n = left;
 }
@@ -76,27 +88,38 @@ static void drop_shut_out(const struct hnsw *h, const struct hnsw_edge *e, size_
 size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t width,
                    struct hnsw_worker *w)
 {
-    size_t kept = 0, left = n;
+    size_t counts[HNSW_KEPT + 1] = {0}, left = n;
     for (size_t i = 0; i < n; i++) {
-        e[i].kept = 0;
+        e[i].kept = HNSW_KEPT;
         w->places[i] = (uint32_t)i;
         w->twins[i] = 1;
     }
-    while (left > 0 && kept < width) {
+    while (left > 0) {
         const uint32_t nearest = w->places[0];
-        e[nearest].kept = 1;
-        kept++;
         memmove(w->places, w->places + 1, --left * sizeof *w->places);
-        drop_shut_out(h, e, nearest, width, &left, w);
+        if (e[nearest].kept != HNSW_KEPT)
+            continue;
+        if (counts[HNSW_KEPT] == width) {
+            e[nearest].kept = HNSW_FILLER;
+            continue;
+        }
+        counts[HNSW_KEPT]++;
+        compare_with(h, e, nearest, width, &left, w);
     }
     if (n <= width)
         return n;
-    /* The kept move to the front and the nearest others behind them: what is between is order
-     * of distance among each, as before. */
-    size_t fillers = width - kept, to = 0;
-    for (size_t i = 0; i < n && to < width; i++)
-        if (e[i].kept || fillers > 0) {
-            fillers -= !e[i].kept;
+    /* The best stay, of equally good ones the nearest, in order of distance. */
+    size_t places[HNSW_KEPT + 1], free = width;
+    for (size_t i = 0; i < n; i++)
+        counts[e[i].kept] += e[i].kept != HNSW_KEPT;
+    for (uint32_t kept = HNSW_KEPT + 1; kept-- > 0;) {
+        places[kept] = counts[kept] < free ? counts[kept] : free;
+        free -= places[kept];
+    }
+    size_t to = 0;
+    for (size_t i = 0; i < n; i++)
+        if (places[e[i].kept] > 0) {
+            places[e[i].kept]--;
             e[to++] = e[i];
         }
     return to;
@@ -106,7 +129,7 @@ size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t w
 static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_edge *fresh,
                         const uint32_t *in_degree)
 {
-    for (uint32_t kept = 0; kept < 2; kept++) { /* fillers first */
+    for (uint32_t kept = 0; kept <= HNSW_KEPT; kept++) { /* fillers first */
         size_t worst = SIZE_MAX;
         float far = fresh->kept == kept ? fresh->dist : -INFINITY;
         if (fresh->kept == kept)
@@ -130,7 +153,7 @@ static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, si
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if (e[i].kept && (e[i].dist <= dist) == nearer) {
+        if (e[i].kept == HNSW_KEPT && (e[i].dist <= dist) == nearer) {
             w->slots[count] = e[i].slot;
             w->places[count++] = (uint32_t)i;
         }
@@ -149,14 +172,19 @@ void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t wid
     const void *q = hnsw_slot_query(h, fresh.slot, w->other_query);
     size_t count = kept_distances(h, e, *n, fresh.dist, true, q, w);
     uint32_t twins = 1;
-    fresh.kept = 1;
-    for (size_t i = 0; i < count && fresh.kept; i++)
-        fresh.kept = !shuts_out(w->dists[i], e[w->places[i]].dist, fresh.dist, width, &twins);
-    if (fresh.kept) {
+    fresh.kept = HNSW_KEPT;
+    for (size_t i = 0; i < count && fresh.kept != HNSW_FILLER; i++) {
+        const uint32_t now =
+            standing(w->dists[i], e[w->places[i]].dist, fresh.dist, width, &twins);
+        fresh.kept = now < fresh.kept ? now : fresh.kept;
+    }
+    if (fresh.kept == HNSW_KEPT) {
         count = kept_distances(h, e, *n, fresh.dist, false, q, w);
-        for (size_t i = 0; i < count; i++)
-            if (w->dists[i] < e[w->places[i]].dist)
-                e[w->places[i]].kept = 0;
+        for (size_t i = 0; i < count; i++) {
+            struct hnsw_edge *far = &e[w->places[i]];
+            uint32_t alone = 1;
+            far->kept = standing(w->dists[i], fresh.dist, far->dist, width, &alone);
+        }
     }
     if (*n < width) {
         e[(*n)++] = fresh;
