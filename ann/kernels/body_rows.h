@@ -2,7 +2,7 @@
  * rows.h in plain C, for every table: the whole of the scalar one, and what
  * an instruction set has no better way for.  Loops over integers are written
  * so that the compiler can use the set's vectors.  A file that brings its own
- * row_own, row_scan, row_lowest, row_keep and row_fill defines ANNK_ROWS_VECTORS
+ * row_own, row_scan, row_lowest, row_keep and row_fills defines ANNK_ROWS_VECTORS
  * and, before DEFINE_ROWS, those.
  */
 #ifndef ANNK_BODY_ROWS_H
@@ -264,6 +264,10 @@ static size_t row_lowest(const float *dists, size_t n)
     return at;
 }
 
+#endif
+
+#ifndef ANNK_ROWS_KEEP
+
 static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
 {
     size_t kept = 0;
@@ -320,10 +324,18 @@ static inline void row_fill(const float *v, float per_step, uint8_t *entries)
         entries[s] = (uint8_t)(e[s] < 0 ? 0 : e[s] > 255 ? 255 : e[s]);
 }
 
+static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+{
+    for (size_t chunk = 0; chunk < padded / 32; chunk++)
+        for (unsigned g = 0; g < 8; g++)
+            row_fill(y + 32 * chunk + 4 * g, per_step,
+                     entries + 128 * chunk + 64 * (g & 1) + 16 * (g >> 1));
+}
+
 #endif
 
 #ifdef ANNK_ROWS_VECTORS
-static inline void row_fill(const float *v, float per_step, uint8_t *entries);
+static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries);
 #endif
 
 static void row_sums(const float *y, size_t padded, unsigned planes, uint8_t *entries,
@@ -331,10 +343,7 @@ static void row_sums(const float *y, size_t padded, unsigned planes, uint8_t *en
 {
     float total;
     const float step = row_sums_step(y, padded, &total), per_step = step > 0 ? 1 / step : 0;
-    for (size_t chunk = 0; chunk < padded / 32; chunk++)
-        for (unsigned g = 0; g < 8; g++)
-            row_fill(y + 32 * chunk + 4 * g, per_step,
-                     entries + 128 * chunk + 64 * (g & 1) + 16 * (g >> 1));
+    row_fills(y, padded, per_step, entries);
     q->sums = entries;
     q->scale = 0.5f * step;
     q->offset = -0.5f * (float)((1u << planes) - 1) * total;

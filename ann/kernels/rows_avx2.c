@@ -1,10 +1,226 @@
 /*
- * Rows, as the compiler does them with this instruction set.
+ * Rows with AVX2.  vpshufb looks 16 nibbles up in one table, so the bytes of a
+ * group's 16 places are first brought together by their position: two of the
+ * four positions in the halves of a register, as places 0-3, 8-11, 4-7, 12-15.
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
+#include <immintrin.h>
 
+#define ANNK_ROWS_VECTORS
 #include "body_rows.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* Chunks whose entries fit 16 bits: of a place 4 in each half, the halves added. */
+enum { CHUNKS = 32 };
+
+ALWAYS __m256i load256(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+ALWAYS int32_t sum_lanes(__m256i v)
+{
+    const __m128i h = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    const __m128i pair = _mm_add_epi32(h, _mm_unpackhi_epi64(h, h));
+    return _mm_cvtsi128_si32(_mm_add_epi32(pair, _mm_shuffle_epi32(pair, 1)));
+}
+
+static float row_own(const struct annk_row_query *q, const uint8_t *row)
+{
+    const __m256i byte = _mm256_set1_epi16(255), bias = _mm256_set1_epi16(128);
+    __m256i dot = _mm256_setzero_si256(), norm = dot;
+    for (size_t i = 0; i < q->padded; i += 32) {
+        const __m256i u = load256(row + i), s = load256(q->query + i);
+        const __m256i even = _mm256_sub_epi16(_mm256_and_si256(u, byte), bias),
+                      odd = _mm256_sub_epi16(_mm256_srli_epi16(u, 8), bias);
+        const __m256i q0 = _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8),
+                      q1 = _mm256_srai_epi16(s, 8);
+        dot = _mm256_add_epi32(dot, _mm256_madd_epi16(even, q0));
+        dot = _mm256_add_epi32(dot, _mm256_madd_epi16(odd, q1));
+        norm = _mm256_add_epi32(norm, _mm256_madd_epi16(even, even));
+        norm = _mm256_add_epi32(norm, _mm256_madd_epi16(odd, odd));
+    }
+    return row_own_distance(q, sum_lanes(norm), sum_lanes(dot));
+}
+
+/* 16-bit sums of entries: all of a lane modulo 2^16, and those of its upper byte. */
+struct byte_sums {
+    __m256i all, upper;
+};
+
+ALWAYS void add_bytes(struct byte_sums *s, __m256i entries)
+{
+    s->all = _mm256_add_epi16(s->all, entries);
+    s->upper = _mm256_add_epi16(s->upper, _mm256_srli_epi16(entries, 8));
+}
+
+/* The 64 bytes of 16 places as *low (bytes 0 and 1 of each place) and *high (2 and 3). */
+ALWAYS void by_position(const uint8_t *bits, __m256i *low, __m256i *high)
+{
+    const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                                           0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    enum { MIDDLE_SWAPPED = 0xd8 };
+    const __m256i x = _mm256_shuffle_epi8(load256(bits), order),
+                  y = _mm256_shuffle_epi8(load256(bits + 32), order);
+    *low = _mm256_permute4x64_epi64(_mm256_unpacklo_epi32(x, y), MIDDLE_SWAPPED);
+    *high = _mm256_permute4x64_epi64(_mm256_unpackhi_epi32(x, y), MIDDLE_SWAPPED);
+}
+
+ALWAYS void add_chunk(struct byte_sums *s, const uint8_t *sums, const uint8_t *bits)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i low, high;
+    by_position(bits, &low, &high);
+    const __m256i low1 = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble),
+                  high1 = _mm256_and_si256(_mm256_srli_epi16(high, 4), nibble);
+    low = _mm256_and_si256(low, nibble);
+    high = _mm256_and_si256(high, nibble);
+    add_bytes(s, _mm256_shuffle_epi8(load256(sums), low));
+    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 32), high));
+    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 64), low1));
+    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 96), high1));
+}
+
+/* Both halves added, as 32 bits. */
+ALWAYS __m256i widen_halves(__m256i v)
+{
+    return _mm256_cvtepu16_epi32(
+        _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+
+/* The sums of table entries of one group's places, 0-7 and 8-15. */
+ALWAYS void group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks, unsigned planes,
+                       __m256i out[2])
+{
+    __m256i even = _mm256_setzero_si256(), odd = even;
+    for (unsigned p = 0; p < planes; p++)
+        for (size_t done = 0; done < chunks; done += CHUNKS) {
+            const size_t end = chunks - done < CHUNKS ? chunks : done + CHUNKS;
+            struct byte_sums s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+            for (size_t c = done; c < end; c++)
+                add_chunk(&s, sums + 128 * c, bits + 64 * (c * planes + p));
+            const __m256i lower = _mm256_sub_epi16(s.all, _mm256_slli_epi16(s.upper, 8));
+            even = _mm256_add_epi32(even, _mm256_slli_epi32(widen_halves(lower), (int)p));
+            odd = _mm256_add_epi32(odd, _mm256_slli_epi32(widen_halves(s.upper), (int)p));
+        }
+    out[0] = _mm256_unpacklo_epi32(even, odd);
+    out[1] = _mm256_unpackhi_epi32(even, odd);
+}
+
+/* Estimates of 8 places; the bits of those at most limit and below q->slots. */
+ALWAYS unsigned estimate8(const struct annk_row_query *q, const uint8_t *group, size_t from,
+                          __m256i sums, float own, float limit, float *dists)
+{
+    const __m256i at = load256(group + 4 * from), slots = _mm256_set1_epi32((int)q->slots);
+    const __m256 a = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(group + 64 + 2 * from)));
+    const __m256 b = _mm256_cvtph_ps(_mm_loadu_si128((const void *)(group + 96 + 2 * from)));
+    const __m256 t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(q->scale),
+                                     _mm256_set1_ps(q->offset));
+    const __m256 d = _mm256_fmadd_ps(b, t, _mm256_add_ps(_mm256_set1_ps(own), a));
+    const __m256i none = _mm256_cmpeq_epi32(_mm256_max_epu32(at, slots), at);
+    const __m256 near = _mm256_cmp_ps(d, _mm256_set1_ps(limit), _CMP_LE_OQ);
+    _mm256_storeu_ps(dists, d);
+    return (unsigned)_mm256_movemask_ps(_mm256_andnot_ps(_mm256_castsi256_ps(none), near));
+}
+
+ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, float own,
+                          float limit, const uint64_t *visited, float *dists, uint32_t *ids,
+                          unsigned planes)
+{
+    const size_t step = annk_row_group_bytes(q->padded, planes), chunks = q->padded / 32;
+    const uint8_t *group = row + q->padded;
+    size_t n = 0;
+    for (uint32_t g = 0; g < q->groups; g++, group += step) {
+        __m256i sums[2];
+        float d[16];
+        group_sums(q->sums, group + 128, chunks, planes, sums);
+        unsigned hits = estimate8(q, group, 0, sums[0], own, limit, d);
+        hits |= estimate8(q, group, 8, sums[1], own, limit, d + 8) << 8;
+        for (; hits; hits &= hits - 1) { /* fewer than 16 * g + 16 are kept: there is room */
+            const unsigned i = (unsigned)__builtin_ctz(hits);
+            uint32_t id;
+            memcpy(&id, group + 4 * i, sizeof id);
+            dists[n] = d[i];
+            ids[n] = id;
+            n += ~(visited[id >> 6] >> (id & 63)) & 1;
+        }
+    }
+    return n;
+}
+
+static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
+                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+{
+    switch (q->planes) {
+    case 1:
+        return scan_planes(q, row, own, limit, visited, dists, ids, 1);
+    case 2:
+        return scan_planes(q, row, own, limit, visited, dists, ids, 2);
+    default:
+        return scan_planes(q, row, own, limit, visited, dists, ids, q->planes);
+    }
+}
+
+static size_t row_lowest(const float *dists, size_t n)
+{
+    __m256 low = _mm256_set1_ps(INFINITY);
+    float least = INFINITY;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8)
+        low = _mm256_min_ps(low, _mm256_loadu_ps(dists + i));
+    for (; i < n; i++)
+        least = dists[i] < least ? dists[i] : least;
+    const __m128 half = _mm_min_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1)),
+                 pair = _mm_min_ps(half, _mm_movehl_ps(half, half)),
+                 one = _mm_min_ss(pair, _mm_movehdup_ps(pair));
+    least = _mm_cvtss_f32(one) < least ? _mm_cvtss_f32(one) : least;
+    low = _mm256_set1_ps(least);
+    for (i = 0; n - i >= 8; i += 8) {
+        const __m256 equal = _mm256_cmp_ps(_mm256_loadu_ps(dists + i), low, _CMP_EQ_OQ);
+        const unsigned hits = (unsigned)_mm256_movemask_ps(equal);
+        if (hits)
+            return i + (size_t)__builtin_ctz(hits);
+    }
+    while (i + 1 < n && dists[i] != least)
+        i++;
+    return i;
+}
+
+/* v or -v in each lane, by the bits of `negative`. */
+ALWAYS __m256 with_signs(float v, int negative)
+{
+    const __m256i lane = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+    const __m256i sign = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(negative), lane),
+                                          _mm256_set1_epi32((int)0x80000000));
+    return _mm256_xor_ps(_mm256_set1_ps(v), _mm256_castsi256_ps(sign));
+}
+
+/* The 16 entries of 4 dimensions. */
+ALWAYS void fill_table(const float *v, float per_step, uint8_t *entries)
+{
+    const __m256 s01 = _mm256_add_ps(with_signs(v[0], 0x55), with_signs(v[1], 0x33)),
+                 s2 = with_signs(v[2], 0x0f), s3 = _mm256_set1_ps(v[3]),
+                 step = _mm256_set1_ps(per_step), half = _mm256_set1_ps(0.5f),
+                 least = _mm256_set1_ps(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]));
+    const __m256 low = _mm256_add_ps(s01, _mm256_sub_ps(s2, s3)),
+                 high = _mm256_add_ps(s01, _mm256_add_ps(s2, s3));
+    const __m256i e0 = _mm256_cvttps_epi32(
+                      _mm256_fmadd_ps(_mm256_add_ps(low, least), step, half)),
+                  e1 = _mm256_cvttps_epi32(
+                      _mm256_fmadd_ps(_mm256_add_ps(high, least), step, half));
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(e0, e1), 0xd8);
+    _mm_storeu_si128((void *)entries, _mm_packus_epi16(_mm256_castsi256_si128(words),
+                                                       _mm256_extracti128_si256(words, 1)));
+}
+
+static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+{
+    for (size_t at = 0; at < padded; at += 32, entries += 128)
+        for (unsigned g = 0; g < 8; g++)
+            fill_table(y + at + 4 * g, per_step, entries + 64 * (g & 1) + 16 * (g >> 1));
+}
 
 DEFINE_ROWS(avx2);

@@ -9,6 +9,7 @@
 #endif
 #include <immintrin.h>
 
+#define ANNK_ROWS_KEEP
 #define ANNK_ROWS_VECTORS
 #include "body_rows.h"
 
@@ -140,21 +141,26 @@ static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
     return kept;
 }
 
-static inline void row_fill(const float *v, float per_step, uint8_t *entries)
+/* A sum is that of all with minus signs, 0 above the least, and twice each value with a plus. */
+static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
 {
-    const __m512 zero = _mm512_setzero_ps();
-    const __m512 s0 = _mm512_set1_ps(v[0]), s1 = _mm512_set1_ps(v[1]),
-                 s2 = _mm512_set1_ps(v[2]), s3 = _mm512_set1_ps(v[3]);
-    __m512 sum = _mm512_add_ps(_mm512_mask_sub_ps(s0, 0x5555, zero, s0),
-                        _mm512_mask_sub_ps(s1, 0x3333, zero, s1));
-    sum = _mm512_add_ps(sum, _mm512_add_ps(_mm512_mask_sub_ps(s2, 0x0f0f, zero, s2),
-                                           _mm512_mask_sub_ps(s3, 0x00ff, zero, s3)));
-    const __m512 least = _mm512_set1_ps(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]));
-    const __m512 e = _mm512_fmadd_ps(_mm512_add_ps(sum, least), _mm512_set1_ps(per_step),
-                                     _mm512_set1_ps(0.5f));
-    _mm_storeu_si128((__m128i *)entries,
-                     _mm512_cvtusepi32_epi8(_mm512_max_epi32(_mm512_cvttps_epi32(e),
-                                                             _mm512_setzero_si512())));
+    const __m512 two = _mm512_set1_ps(2 * per_step), zero = _mm512_setzero_ps();
+    const __m512 s0 = _mm512_maskz_mov_ps(0xaaaa, two), s1 = _mm512_maskz_mov_ps(0xcccc, two),
+                 s2 = _mm512_maskz_mov_ps(0xf0f0, two), s3 = _mm512_maskz_mov_ps(0xff00, two);
+    for (size_t at = 0; at < padded; at += 32, entries += 128)
+        for (unsigned g = 0; g < 8; g++) {
+            const float *v = y + at + 4 * g;
+            const float base = (fabsf(v[0]) - v[0] + (fabsf(v[1]) - v[1])) +
+                               (fabsf(v[2]) - v[2] + (fabsf(v[3]) - v[3]));
+            __m512 e = _mm512_set1_ps(base * per_step + 0.5f);
+            e = _mm512_fmadd_ps(s0, _mm512_set1_ps(v[0]), e);
+            __m512 f = _mm512_mul_ps(s2, _mm512_set1_ps(v[2]));
+            e = _mm512_fmadd_ps(s1, _mm512_set1_ps(v[1]), e);
+            f = _mm512_fmadd_ps(s3, _mm512_set1_ps(v[3]), f);
+            const __m512 sum = _mm512_max_ps(_mm512_add_ps(e, f), zero);
+            _mm_storeu_si128((__m128i *)(entries + 64 * (g & 1) + 16 * (g >> 1)),
+                             _mm512_cvtusepi32_epi8(_mm512_cvttps_epu32(sum)));
+        }
 }
 
 DEFINE_ROWS(avx512);

@@ -1,10 +1,165 @@
 /*
- * Rows, as the compiler does them with this instruction set.
+ * Rows with AArch64 Advanced SIMD.  LD4 brings the bytes of a group's 16 places
+ * together by their position, so that TBL looks 16 nibbles up in one table.
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
 #endif
+#include <arm_neon.h>
 
+#define ANNK_ROWS_VECTORS
 #include "body_rows.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* Chunks whose entries, 8 of a place each, fit 16 bits. */
+enum { CHUNKS = 32 };
+
+/* By bytes: no pointer here is aligned for its element type. */
+ALWAYS float32x4_t load_floats(const void *p)
+{
+    return vreinterpretq_f32_u8(vld1q_u8(p));
+}
+
+static float row_own(const struct annk_row_query *q, const uint8_t *row)
+{
+    int32x4_t dot = vdupq_n_s32(0), norm = dot;
+    for (size_t i = 0; i < q->padded; i += 16) {
+        const int8x16_t s = vld1q_s8(q->query + i),
+                        c = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(row + i), vdupq_n_u8(128)));
+        dot = vpadalq_s16(dot, vmull_s8(vget_low_s8(c), vget_low_s8(s)));
+        dot = vpadalq_s16(dot, vmull_high_s8(c, s));
+        norm = vpadalq_s16(norm, vmull_s8(vget_low_s8(c), vget_low_s8(c)));
+        norm = vpadalq_s16(norm, vmull_high_s8(c, c));
+    }
+    return row_own_distance(q, vaddvq_s32(norm), vaddvq_s32(dot));
+}
+
+/* 16-bit sums of places 0-7 and 8-15. */
+ALWAYS void add_chunk(uint16x8_t s[2], const uint8_t *sums, const uint8_t *bits)
+{
+    const uint8x16x4_t x = vld4q_u8(bits);
+    for (int g = 0; g < 4; g++) {
+        const uint8x16_t low = vqtbl1q_u8(vld1q_u8(sums + 16 * g),
+                                          vandq_u8(x.val[g], vdupq_n_u8(15))),
+                         high = vqtbl1q_u8(vld1q_u8(sums + 64 + 16 * g),
+                                           vshrq_n_u8(x.val[g], 4));
+        s[0] = vaddq_u16(s[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
+        s[1] = vaddq_u16(s[1], vaddl_high_u8(low, high));
+    }
+}
+
+/* The sums of table entries of one group's places, four in each of out. */
+ALWAYS void group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks, unsigned planes,
+                       int32x4_t out[4])
+{
+    uint32x4_t all[4] = {vdupq_n_u32(0), vdupq_n_u32(0), vdupq_n_u32(0), vdupq_n_u32(0)};
+    for (unsigned p = 0; p < planes; p++)
+        for (size_t done = 0; done < chunks; done += CHUNKS) {
+            const size_t end = chunks - done < CHUNKS ? chunks : done + CHUNKS;
+            const int32x4_t weight = vdupq_n_s32((int)p);
+            uint16x8_t s[2] = {vdupq_n_u16(0), vdupq_n_u16(0)};
+            for (size_t c = done; c < end; c++)
+                add_chunk(s, sums + 128 * c, bits + 64 * (c * planes + p));
+            for (int h = 0; h < 2; h++) {
+                const uint32x4_t low = vmovl_u16(vget_low_u16(s[h])),
+                                 high = vmovl_high_u16(s[h]);
+                all[2 * h] = vaddq_u32(all[2 * h], vshlq_u32(low, weight));
+                all[2 * h + 1] = vaddq_u32(all[2 * h + 1], vshlq_u32(high, weight));
+            }
+        }
+    for (int i = 0; i < 4; i++)
+        out[i] = vreinterpretq_s32_u32(all[i]);
+}
+
+/* Estimates of 4 places; all ones where one is at most limit and its id below q->slots. */
+ALWAYS uint16x4_t estimate4(const struct annk_row_query *q, const uint8_t *group, size_t from,
+                            int32x4_t sums, float own, float limit, float *dists)
+{
+    const uint32x4_t at = vreinterpretq_u32_u8(vld1q_u8(group + 4 * from));
+    const float32x4_t a = vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(group + 64 + 2 * from)));
+    const float32x4_t b = vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(group + 96 + 2 * from)));
+    const float32x4_t t =
+        vfmaq_f32(vdupq_n_f32(q->offset), vcvtq_f32_s32(sums), vdupq_n_f32(q->scale));
+    const float32x4_t d = vfmaq_f32(vaddq_f32(vdupq_n_f32(own), a), b, t);
+    vst1q_f32(dists, d);
+    return vmovn_u32(vandq_u32(vcleq_f32(d, vdupq_n_f32(limit)),
+                               vcltq_u32(at, vdupq_n_u32(q->slots))));
+}
+
+static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
+                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+{
+    const size_t step = annk_row_group_bytes(q->padded, q->planes), chunks = q->padded / 32;
+    const uint8_t *group = row + q->padded;
+    size_t n = 0;
+    for (uint32_t g = 0; g < q->groups; g++, group += step) {
+        int32x4_t sums[4];
+        uint16x4_t near[4];
+        float d[16];
+        group_sums(q->sums, group + 128, chunks, q->planes, sums);
+        for (size_t i = 0; i < 4; i++)
+            near[i] = estimate4(q, group, 4 * i, sums[i], own, limit, d + 4 * i);
+        const uint8x16_t all = vcombine_u8(vmovn_u16(vcombine_u16(near[0], near[1])),
+                                           vmovn_u16(vcombine_u16(near[2], near[3])));
+        /* Four equal bits a place, of which one is kept. */
+        const uint8x8_t nibbles = vshrn_n_u16(vreinterpretq_u16_u8(all), 4);
+        uint64_t hits =
+            vget_lane_u64(vreinterpret_u64_u8(nibbles), 0) & UINT64_C(0x1111111111111111);
+        for (; hits; hits &= hits - 1) { /* fewer than 16 * g + 16 are kept: there is room */
+            const unsigned i = (unsigned)__builtin_ctzll(hits) / 4;
+            uint32_t id;
+            memcpy(&id, group + 4 * i, sizeof id);
+            dists[n] = d[i];
+            ids[n] = id;
+            n += ~(visited[id >> 6] >> (id & 63)) & 1;
+        }
+    }
+    return n;
+}
+
+static size_t row_lowest(const float *dists, size_t n)
+{
+    float32x4_t low = vdupq_n_f32(INFINITY);
+    float least = INFINITY;
+    size_t i = 0;
+    for (; n - i >= 4; i += 4)
+        low = vminq_f32(low, load_floats(dists + i));
+    for (; i < n; i++)
+        least = dists[i] < least ? dists[i] : least;
+    least = vminvq_f32(low) < least ? vminvq_f32(low) : least;
+    low = vdupq_n_f32(least);
+    for (i = 0; n - i >= 4; i += 4)
+        if (vmaxvq_u32(vceqq_f32(load_floats(dists + i), low)))
+            break;
+    while (i + 1 < n && dists[i] != least)
+        i++;
+    return i;
+}
+
+/* The 16 entries of 4 dimensions. */
+ALWAYS void fill_table(const float *v, float per_step, uint8_t *entries)
+{
+    static const float first[4] = {-1, 1, -1, 1}, second[4] = {-1, -1, 1, 1};
+    const float32x4_t s01 = vaddq_f32(vmulq_n_f32(vld1q_f32(first), v[0]),
+                                      vmulq_n_f32(vld1q_f32(second), v[1])),
+                      least = vdupq_n_f32(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3])),
+                      half = vdupq_n_f32(0.5f);
+    uint16x4_t words[4];
+    for (int k = 0; k < 4; k++) {
+        const float s23 = (k & 1 ? v[2] : -v[2]) + (k & 2 ? v[3] : -v[3]);
+        const float32x4_t sum = vaddq_f32(vaddq_f32(s01, vdupq_n_f32(s23)), least);
+        words[k] = vqmovun_s32(vcvtq_s32_f32(vfmaq_n_f32(half, sum, per_step)));
+    }
+    vst1_u8(entries, vqmovn_u16(vcombine_u16(words[0], words[1])));
+    vst1_u8(entries + 8, vqmovn_u16(vcombine_u16(words[2], words[3])));
+}
+
+static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+{
+    for (size_t at = 0; at < padded; at += 32, entries += 128)
+        for (unsigned g = 0; g < 8; g++)
+            fill_table(y + at + 4 * g, per_step, entries + 64 * (g & 1) + 16 * (g >> 1));
+}
 
 DEFINE_ROWS(neon);
