@@ -99,11 +99,11 @@ static void move(const struct vectors *v, float *x, const float *a, const float 
     }
 }
 
-/* The stored vector of an id; the writer's lock keeps it there. */
-static void stored(const ann_index *ix, ann_id id, float *out)
+/* The stored vector of an id, or what its code stands for; the writer's lock keeps it there. */
+static void stored(const ann_index *ix, ann_id id, float *out, float *scratch)
 {
     pthread_rwlock_rdlock(index_gate(ix));
-    vectors_get(&ix->vec, idmap_find(&ix->ids, &ix->vec, id), out);
+    vectors_decode(&ix->vec, idmap_find(&ix->ids, &ix->vec, id), out, scratch);
     pthread_rwlock_unlock(index_gate(ix));
 }
 
@@ -165,9 +165,10 @@ static ann_err move_rows(struct run *r, size_t from, size_t n, uint64_t seed, fl
             continue;
         const size_t a = rng_below(&random, near);
         const size_t b = (a + 1 + rng_below(&random, near - 1)) % near;
-        stored(ix, r->self[from + i], room);
-        stored(ix, ids[a], room + dim);
-        stored(ix, ids[b], room + 2 * (size_t)dim);
+        float *scratch = room + 3 * (size_t)dim;
+        stored(ix, r->self[from + i], room, scratch);
+        stored(ix, ids[a], room + dim, scratch);
+        stored(ix, ids[b], room + 2 * (size_t)dim, scratch);
         move(&ix->vec, room, room + dim, room + 2 * (size_t)dim);
         const ann_view one = {room, 1, 0, ANN_F32};
         if (r->queries.dtype != ANN_F32 || vectors_check(&ix->vec, &one, "query") == ANN_OK)
@@ -184,7 +185,7 @@ static ann_err sample(struct run *r, size_t n, uint64_t seed)
     const bool floats = dtype_is_float(v->store) || v->store == ANN_NONE;
     r->queries = (ann_view){NULL, n, 0, floats ? ANN_F32 : v->store};
     uint32_t *slots = mem_alloc(n * sizeof *slots);
-    float *room = mem_alloc(3 * (size_t)v->dim * sizeof *room);
+    float *room = mem_alloc((3 * (size_t)v->dim + vectors_scratch(v)) * sizeof *room);
     r->self = mem_alloc(n * sizeof *r->self);
     r->rows = mem_alloc(n * dtype_row_bytes(r->queries.dtype, v->dim));
     r->queries.data = r->rows;
@@ -195,7 +196,7 @@ static ann_err sample(struct run *r, size_t n, uint64_t seed)
         err = pick_slots(ix, n, &random, slots);
     for (size_t i = 0; i < n && !err; i++) {
         r->self[i] = idmap_id(&ix->ids, slots[i]);
-        stored(ix, r->self[i], room);
+        stored(ix, r->self[i], room, room + 3 * (size_t)v->dim);
         put_row(r, i, room);
     }
     for (size_t i = 0; i < n && !err; i += CHUNK) {

@@ -479,6 +479,56 @@ START_TEST(strangers)
 }
 END_TEST
 
+/* What stands in a file is looked at before it is used. */
+START_TEST(forged_frames)
+{
+    enum { UNIT = 32, SCALE = 36, STEP = 40, ERROR = 44, MEAN = 64 };
+    static const float bad[] = {NAN, INFINITY, -INFINITY, -1, 0};
+    static const int at[] = {UNIT, SCALE, STEP, ERROR, MEAN};
+    struct rows r = make_rows(GAUSS, 20, 33, 1, 81);
+    for (int m = ANN_L2; m <= ANN_IP; m++) {
+        struct codes a = make_codes(CODE_SQ8, (ann_metric)m, &r, annk_select()), b;
+        const size_t n = codes_frame_bytes(&a);
+        unsigned char *good = malloc(n), *bytes = malloc(n);
+        codes_frame_write(&a, good);
+        ok(codes_init(&b, CODE_SQ8, annk_select(), (ann_metric)m, 33, 7));
+        ok(codes_frame_read(&b, good));
+        codes_frame_write(&b, bytes);
+        ck_assert_mem_eq(good, bytes, n);
+        ck_assert(b.frame.trained == 20 && b.step == a.step && b.max_error == a.max_error);
+        for (size_t i = 0; i < 5; i++)
+            for (size_t j = 0; j < (at[i] == MEAN ? 3 : at[i] == ERROR ? 4 : 5); j++) {
+                memcpy(bytes, good, n);
+                memcpy(bytes + at[i], &bad[j], sizeof *bad);
+                ck_assert_msg(codes_frame_read(&b, bytes) == ANN_EDAMAGED, "%d: %g", at[i],
+                              (double)bad[j]);
+            }
+        for (size_t i = 0; i < 16; i++) { /* version, type, lifted, padded */
+            memcpy(bytes, good, n);
+            bytes[i] ^= 1;
+            ck_assert_int_eq(codes_frame_read(&b, bytes), i < 4 ? ANN_EVERSION : ANN_EDAMAGED);
+        }
+        static const double lifts[] = {NAN, INFINITY, -1, 1e-300, 1e300};
+        for (size_t i = 0; i < 5; i++) {
+            memcpy(bytes, good, n);
+            memcpy(bytes + 24, &lifts[i], sizeof *lifts);
+            ck_assert_int_eq(codes_frame_read(&b, bytes), ANN_EDAMAGED);
+        }
+        memcpy(bytes, good, n);
+        memset(bytes + 16, 0, 8); /* never learned, but has a step */
+        ck_assert_int_eq(codes_frame_read(&b, bytes), ANN_EDAMAGED);
+        memcpy(bytes, good, n);
+        bytes[63] = 1;
+        ck_assert_int_eq(codes_frame_read(&b, bytes), ANN_EDAMAGED);
+        free(good);
+        free(bytes);
+        codes_free(&a);
+        codes_free(&b);
+    }
+    free(r.x);
+}
+END_TEST
+
 START_TEST(verify_and_memory)
 {
     const uint64_t live[1] = {0x3fd};
@@ -523,6 +573,7 @@ int main(void)
     tcase_add_test(c, same_on_every_instruction_set);
     tcase_add_test(c, step_suits_the_data);
     tcase_add_test(c, strangers);
+    tcase_add_test(c, forged_frames);
     tcase_add_test(c, verify_and_memory);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

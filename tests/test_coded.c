@@ -225,6 +225,10 @@ START_TEST(codes_alone)
     }
     ck_assert_uint_eq(all, N);
     ann_iter_close(it);
+    ann_calibration c = ANN_CALIBRATION_INIT; /* by what the codes stand for */
+    c.queries = 100;
+    ok(ann_calibrate(ix, (ann_view){NULL, 0, 0, ANN_F32}, &c));
+    ck_assert(c.recall > 0.9);
     /* distances are those of the vectors, roughly */
     ann_id near;
     float dist;
