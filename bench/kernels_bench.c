@@ -2,8 +2,8 @@
  * Nanoseconds a distance, for docs/kernels.md: batches of 24 random rows of a
  * base, as a hop of the graph asks for, through `many` and `code_dots` of every
  * table. "memory" walks a base of MEGABYTES on huge pages, "cache" the same 24
- * rows. Then nanoseconds a transform of the frame. Best of 7 passes of thread
- * CPU time.
+ * rows. Then nanoseconds a step of the frame, and a scan of a row of 32
+ * neighbours that is in cache. Best of 7 passes of thread CPU time.
  */
 #include <config.h>
 
@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "ann/kernels/kernels.h"
+#include "ann/kernels/rows.h"
 
 enum { BATCH = 24, BATCHES = 4000, PASSES = 7, MEGABYTES = 512 };
 enum { HUGE_PAGE = 2 << 20 };
@@ -153,6 +154,40 @@ static void report_frame(size_t padded)
     }
 }
 
+/* None is near enough to be given back: the sums alone. */
+static void report_rows(const struct work *w, size_t padded)
+{
+    uint64_t visited[1] = {0};
+    float dists[32];
+    uint32_t ids[32];
+    for (unsigned planes = 1; planes <= 2; planes++)
+        for (int i = 0; i < 4; i++) {
+            if (!annk_by_name(names[i]))
+                continue;
+            const struct annk_row_ops *ops = annk_rows_for(names[i]);
+            const struct annk_row_query q = {.sums = (void *)w->base,
+                                             .query = (void *)w->base,
+                                             .padded = (uint32_t)padded,
+                                             .planes = planes,
+                                             .groups = 2,
+                                             .scale = 1};
+            double best[2] = {1e18, 1e18}, t[3];
+            for (int pass = 0; pass < PASSES; pass++) {
+                t[0] = now_ns();
+                for (int k = 0; k < BATCHES; k++)
+                    ops->scan(&q, (void *)w->base, 0, 1, visited, dists, ids);
+                t[1] = now_ns();
+                for (int k = 0; k < BATCHES; k++)
+                    dists[0] += ops->own(&q, (void *)w->base);
+                t[2] = now_ns();
+                for (int k = 0; k < 2; k++)
+                    best[k] = t[k + 1] - t[k] < best[k] ? t[k + 1] - t[k] : best[k];
+            }
+            printf("row %u bit %4zu  %-6s  scan of 32 %6.1f  own %6.1f\n", planes, padded,
+                   ops->name, best[0] / BATCHES, best[1] / BATCHES);
+        }
+}
+
 int main(void)
 {
     const size_t bytes = (size_t)MEGABYTES * 1024 * 1024;
@@ -180,6 +215,7 @@ int main(void)
         w.dim = padded[d] == 832 ? 896 : padded[d];
         report_codes(&w, slots);
         report_frame(padded[d]);
+        report_rows(&w, padded[d]);
     }
     munmap(map, bytes + HUGE_PAGE);
     free(slots);

@@ -103,7 +103,7 @@ START_TEST(dots_of_codes_are_exact)
 }
 END_TEST
 
-/* The largest sums and, for instructions that add two products in 16 bits, every extreme pair. */
+/* The largest sums and, for instructions that add two products in 16 bits, extreme pairs. */
 START_TEST(dots_of_extreme_codes)
 {
     const struct annk_ops *ops = table(_i);
