@@ -112,8 +112,8 @@ static void check_scan(const struct annk_row_ops *ops, const struct sample *s, f
         if (id >= SLOTS || (s->visited[id / 64] >> id % 64 & 1) || !(want <= limit))
             continue;
         CHECK_THAT(at < n && ids[at] == id && dists[at] == want,
-                   "%s padded %u planes %u place %u of id %u: %zu of %zu is %g of id %u, not %g",
-                   ops->name, s->q.padded, s->q.planes, place, id, at, n, dists[at], ids[at],
+                   "%s padded %u planes %u place %u of id %u: [%zu] of %zu is %g of id %u, "
+                   "not %g", ops->name, s->q.padded, s->q.planes, place, id, at, n, dists[at], ids[at],
                    want);
         at++;
     }

@@ -60,8 +60,8 @@ ALWAYS void add_bytes(struct byte_sums *s, __m256i entries)
 /* The 64 bytes of 16 places as *low (bytes 0 and 1 of each place) and *high (2 and 3). */
 ALWAYS void by_position(const uint8_t *bits, __m256i *low, __m256i *high)
 {
-    const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
-                                           0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     enum { MIDDLE_SWAPPED = 0xd8 };
     const __m256i x = _mm256_shuffle_epi8(load256(bits), order),
                   y = _mm256_shuffle_epi8(load256(bits + 32), order);

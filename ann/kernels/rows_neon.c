@@ -143,7 +143,8 @@ ALWAYS void fill_table(const float *v, float per_step, uint8_t *entries)
     static const float first[4] = {-1, 1, -1, 1}, second[4] = {-1, -1, 1, 1};
     const float32x4_t s01 = vaddq_f32(vmulq_n_f32(vld1q_f32(first), v[0]),
                                       vmulq_n_f32(vld1q_f32(second), v[1])),
-                      least = vdupq_n_f32(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3])),
+                      least =
+                          vdupq_n_f32(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3])),
                       half = vdupq_n_f32(0.5f);
     uint16x4_t words[4];
     for (int k = 0; k < 4; k++) {
