@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 enum {
     AT_MAJOR = 1, AT_MINOR = 2, AT_HEAD_LEN = 8, AT_KIND = 14, AT_METRIC, AT_DTYPE, AT_DIM,
     AT_SLOTS, AT_LIVE, AT_SEED, AT_NEXT_ID, AT_M, AT_EF_CONSTRUCTION, AT_ENTRY, AT_MAX_LEVEL,
-    AT_UPPER_ROWS, AT_DRAWN
+    AT_UPPER_ROWS, AT_DRAWN, AT_PROFILE, AT_CODES, AT_CODE_TYPE
 };
 
 #define OK(call)                                                                               \
@@ -377,6 +378,60 @@ static uint32_t empty_slot(void)
     return slot;
 }
 
+START_TEST(forged_codes)
+{
+    for (uint64_t x = 0; x < 12; x++) {
+        forge_header(AT_PROFILE, x, x > ANN_PROFILE_FAST);
+        forge_header(AT_CODES, x, x == ANN_CODES_NONE || x > ANN_CODES_SQ4);
+        forge_header(AT_CODE_TYPE, x, true);
+    }
+    forge_header(AT_PROFILE, UINT64_MAX, true);
+    forge_header(AT_CODES, 0x100000000, true);
+    forge_header(AT_CODE_TYPE, 0x100000001, true);
+    const float steps[] = {0, -1, INFINITY, NAN};
+    for (size_t i = 0; i < 4; i++) {
+        put_bytes("frame", 40, &steps[i], sizeof *steps);
+        try_forged("step", i, true);
+        put_bytes("frame", 64, &steps[i], sizeof *steps); /* the mean */
+        try_forged("mean", i, i > 1);
+    }
+    for (uint32_t slot = 0; slot < N; slot++) {
+        uint8_t state, code = 0;
+        find_section("states");
+        state = good[section.info.offset + slot];
+        const int32_t norms[] = {-1, INT32_MAX, INT32_MIN, 0};
+        for (size_t i = 0; i < 4; i++) {
+            put_bytes("norms", 4 * slot, &norms[i], 4);
+            try_forged("norm of slot", slot, state == 1);
+        }
+        put_bytes("codes", 64 * slot + 5, &code, 1);
+        try_forged("code of slot", slot, state == 1);
+    }
+}
+END_TEST
+
+/* A file from before there were codes says nothing of a profile. */
+START_TEST(without_codes)
+{
+    ann_index *ix;
+    ann_info info = {.size = ANN_INFO_SIZE};
+    for (int number = AT_PROFILE; number <= AT_CODE_TYPE; number++)
+        put_u64(bytes + 8 + 9 * number, 0);
+    reseal(bytes, len, head_len);
+    memory_file_put(&memory, bytes, len);
+    for (ann_open_mode mode = ANN_OPEN_LOAD; mode <= ANN_OPEN_MAP; mode++) {
+        OK(open_mode(memory.path, mode, &ix));
+        OK(ann_index_info(ix, &info));
+        ck_assert(info.profile == ANN_PROFILE_BALANCED && info.codes == ANN_CODES_NONE &&
+                  info.code_bytes == 0);
+        use(ix);
+        change(ix);
+        OK(ann_check(ix, ANN_CHECK_REACHABLE));
+        ann_close(ix);
+    }
+}
+END_TEST
+
 START_TEST(forged_links)
 {
     const uint32_t node = some_node();
@@ -529,6 +584,8 @@ int main(void)
     tcase_add_test(tc, every_bit);
     tcase_add_test(tc, every_truncation);
     tcase_add_test(tc, forged_header);
+    tcase_add_test(tc, forged_codes);
+    tcase_add_test(tc, without_codes);
     tcase_add_test(tc, forged_links);
     tcase_add_test(tc, forged_upper);
     tcase_add_test(tc, forged_nodes);
