@@ -338,6 +338,54 @@ START_TEST(quantising_rounds_to_nearest_even)
 }
 END_TEST
 
+static void check_rest(const struct annk_ops *ops, size_t n, struct guarded g[3])
+{
+    static int8_t codes[MOST_FLOATS];
+    const float step = 0.01f, by = 1 / (step / 254);
+    for (size_t i = 0; i < n; i++)
+        values[0][i] = next_float() * (i % 9 == 0 ? 3 : 1.2f); /* some are clamped */
+    ops->quantise_s8(values[0], 1 / step, codes, n);
+    const float *y = place(&g[0], values[0], 4 * n, (int)(n / 16 % PLACES));
+    const int8_t *high = place(&g[1], codes, n, (int)(n / 16 % PLACES));
+    memset(g[2].first, 0x5a, ROOM);
+    int8_t *low = place(&g[2], codes, n, (int)(n / 16 % PLACES));
+    struct annk_rest sums;
+    ops->rest_s8(y, high, step, by, low, n, &sums);
+    CHECK_THAT(low + n == (int8_t *)g[2].last || low[n] == 0x5a, "%s: past the end", ops->name);
+    double norm2 = 0, error2 = 0;
+    int32_t high_sum = 0, low_sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double x = values[0][i], rest = x - (double)step * codes[i];
+        const double want = fmin(127, fmax(-127, rest * by));
+        CHECK_THAT(fabs(low[i] - want) <= 0.51, "%s n %zu [%zu]: %d, not %g", ops->name, n, i,
+                   low[i], want);
+        norm2 += x * x;
+        error2 += rest * rest;
+        high_sum += codes[i];
+        low_sum += low[i];
+    }
+    CHECK_THAT(fabs(sums.norm2 - norm2) <= 1e-4 * norm2, "%s norm2 %g, not %g", ops->name,
+               sums.norm2, norm2);
+    CHECK_THAT(fabs(sums.error2 - error2) <= 1e-4 * error2 + 1e-12 * norm2,
+               "%s error2 %g, not %g", ops->name, sums.error2, error2);
+    CHECK_THAT(sums.high_sum == high_sum && sums.low_sum == low_sum, "%s n %zu: sums",
+               ops->name, n);
+}
+
+START_TEST(the_rest_of_a_quantised_vector)
+{
+    const struct annk_ops *ops = table(_i);
+    if (!ops)
+        return;
+    struct guarded g[3] = {guard_new(), guard_new(), guard_new()};
+    for (size_t n = 0; n <= 1600; n += 16)
+        check_rest(ops, n, g);
+    check_rest(ops, MOST_FLOATS, g);
+    for (int i = 0; i < 3; i++)
+        guard_free(&g[i]);
+}
+END_TEST
+
 #define ALL_TESTS(X)                                                                        \
     X(dots_of_codes_are_exact)                                                              \
     X(dots_of_extreme_codes)                                                                \
@@ -345,6 +393,7 @@ END_TEST
     X(hadamard_by_its_definition)                                                           \
     X(steps_of_the_rotation)                                                                \
     X(the_largest_is_found_anywhere)                                                        \
-    X(quantising_rounds_to_nearest_even)
+    X(quantising_rounds_to_nearest_even)                                                    \
+    X(the_rest_of_a_quantised_vector)
 
 KERNEL_TESTS_MAIN("code_kernels", ALL_TESTS, no_answer)

@@ -280,12 +280,15 @@ MAYBE_UNUSED ALWAYS_INLINE uint64_t hamming_words(const uint8_t *a, const uint8_
     void annk_##ISA##_flip_signs_f32(float *x, const uint64_t *bits, size_t n);             \
     void annk_##ISA##_butterfly_f32(float *a, float *b, size_t n);                          \
     void annk_##ISA##_quantise_s8(const float *y, float inverse_step, int8_t *out, size_t n); \
-    float annk_##ISA##_max_abs_f32(const float *x, size_t n);
+    float annk_##ISA##_max_abs_f32(const float *x, size_t n);                               \
+    void annk_##ISA##_rest_s8(const float *y, const int8_t *high, float step,               \
+                              float inverse_low_step, int8_t *low, size_t n,                \
+                              struct annk_rest *sums);
 #define ANNK_CODE_MEMBERS(ISA)                                                              \
     .code_dots = {annk_##ISA##_dots_sq8, annk_##ISA##_dots_sq4},                            \
     .fwht_f32 = annk_##ISA##_fwht_f32, .flip_signs_f32 = annk_##ISA##_flip_signs_f32,       \
     .butterfly_f32 = annk_##ISA##_butterfly_f32, .quantise_s8 = annk_##ISA##_quantise_s8,   \
-    .max_abs_f32 = annk_##ISA##_max_abs_f32,
+    .max_abs_f32 = annk_##ISA##_max_abs_f32, .rest_s8 = annk_##ISA##_rest_s8,
 
 ANNK_CODE_DECLARE(scalar)
 ANNK_CODE_DECLARE(avx2)

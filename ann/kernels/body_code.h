@@ -10,7 +10,7 @@
 
 #include "body.h"
 
-enum { CODE_AHEAD = 8 }; /* vectors between a prefetch and its use */
+enum { CODE_AHEAD = 16 }; /* vectors between a prefetch and its use */
 
 /* The empty asm keeps gcc 12 from computing addresses in vector registers, which is slow. */
 ALWAYS_INLINE const uint8_t *code_at(const uint8_t *base, size_t stride, uint32_t slot)
@@ -88,6 +88,29 @@ MAYBE_UNUSED ALWAYS_INLINE void plain_quantise(const float *y, float inverse_ste
     for (size_t i = 0; i < n; i++) {
         const float scaled = v[i] * inverse_step, low = scaled > -127 ? scaled : -127;
         out[i] = (int8_t)float_bits((low < 127 ? low : 127) + 0x1.8p23f);
+    }
+}
+
+/* Sums in 16 lanes, as in the distances, for their bound. */
+MAYBE_UNUSED ALWAYS_INLINE void plain_rest(const float *y, const int8_t *high, float step,
+                                           float inverse_low_step, int8_t *low, size_t n,
+                                           struct annk_rest *sums)
+{
+    const f32_any *v = (const void *)y;
+    float norm2[16] = {0}, error2[16] = {0};
+    *sums = (struct annk_rest){0, 0, 0, 0};
+    for (size_t i = 0; i < n; i += 16)
+        for (unsigned j = 0; j < 16; j++) {
+            const float x = v[i + j], rest = x - step * (float)high[i + j];
+            norm2[j] += x * x;
+            error2[j] += rest * rest;
+            plain_quantise(&rest, inverse_low_step, low + i + j, 1);
+            sums->high_sum += high[i + j];
+            sums->low_sum += low[i + j];
+        }
+    for (unsigned j = 0; j < 16; j++) {
+        sums->norm2 += norm2[j];
+        sums->error2 += error2[j];
     }
 }
 

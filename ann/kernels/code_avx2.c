@@ -149,3 +149,52 @@ float KERNEL(max_abs_f32)(const float *x, size_t n)
     _mm256_storeu_ps(lane, most);
     return plain_max_abs(x + i, n - i, float_bits(plain_max_abs(lane, 8, 0)));
 }
+
+/* Sums of 8 lanes each of rest_s8. */
+struct rest_lanes {
+    __m256 norm2, error2;
+    __m256i high, low;
+};
+
+/* The low plane of 8 elements, as 32 bits. */
+ALWAYS_INLINE __m256i rest8(const float *y, const int8_t *high, __m256 unit, __m256 by,
+                            struct rest_lanes *s)
+{
+    const __m256i h = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)high));
+    const __m256 x = _mm256_loadu_ps(y),
+                 rest = _mm256_fnmadd_ps(unit, _mm256_cvtepi32_ps(h), x),
+                 t = _mm256_max_ps(_mm256_mul_ps(rest, by), _mm256_set1_ps(-127));
+    const __m256i l = _mm256_cvtps_epi32(_mm256_min_ps(t, _mm256_set1_ps(127)));
+    s->norm2 = _mm256_fmadd_ps(x, x, s->norm2);
+    s->error2 = _mm256_fmadd_ps(rest, rest, s->error2);
+    s->high = _mm256_add_epi32(s->high, h);
+    s->low = _mm256_add_epi32(s->low, l);
+    return l;
+}
+
+void KERNEL(rest_s8)(const float *y, const int8_t *high, float step, float inverse_low_step,
+                     int8_t *low, size_t n, struct annk_rest *sums)
+{
+    const __m256 unit = _mm256_set1_ps(step), by = _mm256_set1_ps(inverse_low_step);
+    const __m256i none = _mm256_setzero_si256();
+    struct rest_lanes s[2] = {{_mm256_setzero_ps(), _mm256_setzero_ps(), none, none},
+                              {_mm256_setzero_ps(), _mm256_setzero_ps(), none, none}};
+    for (size_t i = 0; i < n; i += 16) {
+        const __m256i a = rest8(y + i, high + i, unit, by, &s[0]),
+                      b = rest8(y + i + 8, high + i + 8, unit, by, &s[1]);
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words),
+                                              _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128((void *)(low + i), bytes);
+    }
+    const __m256i high_low = _mm256_hadd_epi32(_mm256_add_epi32(s[0].high, s[1].high),
+                                               _mm256_add_epi32(s[0].low, s[1].low));
+    const __m256 squares = _mm256_hadd_ps(_mm256_add_ps(s[0].norm2, s[1].norm2),
+                                          _mm256_add_ps(s[0].error2, s[1].error2));
+    int32_t i[8];
+    float f[8];
+    _mm256_storeu_si256((void *)i, high_low);
+    _mm256_storeu_ps(f, squares);
+    *sums = (struct annk_rest){(f[0] + f[1]) + (f[4] + f[5]), (f[2] + f[3]) + (f[6] + f[7]),
+                               i[0] + i[1] + i[4] + i[5], i[2] + i[3] + i[6] + i[7]};
+}

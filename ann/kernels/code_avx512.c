@@ -45,7 +45,8 @@ ALWAYS_INLINE void quad_sq8(const int8_t *query, int32_t query_sum, const uint8_
         even[r] = odd[r] = _mm512_setzero_si512();
     size_t i = 0;
     for (; padded - i >= 128; i += 128) {
-        const __m512i q0 = _mm512_loadu_si512(query + i), q1 = _mm512_loadu_si512(query + i + 64);
+        const __m512i q0 = _mm512_loadu_si512(query + i),
+                      q1 = _mm512_loadu_si512(query + i + 64);
         FOR_ROWS {
             even[r] = add_products(even[r], _mm512_loadu_si512(row[r] + i), q0);
             odd[r] = add_products(odd[r], _mm512_loadu_si512(row[r] + i + 64), q1);
@@ -70,7 +71,8 @@ ALWAYS_INLINE void quad_sq4(const int8_t *query, int32_t query_sum, const uint8_
     FOR_ROWS
         low[r] = high[r] = _mm512_setzero_si512();
     for (size_t i = 0; i < padded; i += 128) {
-        const __m512i q0 = _mm512_loadu_si512(query + i), q1 = _mm512_loadu_si512(query + i + 64);
+        const __m512i q0 = _mm512_loadu_si512(query + i),
+                      q1 = _mm512_loadu_si512(query + i + 64);
         FOR_ROWS {
             const __m512i x = _mm512_loadu_si512(row[r] + i / 2);
             low[r] = add_products(low[r], _mm512_and_si512(x, nibble), q0);
@@ -147,4 +149,28 @@ float KERNEL(max_abs_f32)(const float *x, size_t n)
     for (; n - i >= 16; i += 16)
         most = _mm512_max_ps(most, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
     return plain_max_abs(x + i, n - i, float_bits(_mm512_reduce_max_ps(most)));
+}
+
+void KERNEL(rest_s8)(const float *y, const int8_t *high, float step, float inverse_low_step,
+                     int8_t *low, size_t n, struct annk_rest *sums)
+{
+    const __m512 by = _mm512_set1_ps(inverse_low_step), unit = _mm512_set1_ps(step),
+                 least = _mm512_set1_ps(-127), most = _mm512_set1_ps(127);
+    __m512 norm2 = _mm512_setzero_ps(), error2 = norm2;
+    __m512i high_sum = _mm512_setzero_si512(), low_sum = high_sum;
+    for (size_t i = 0; i < n; i += 16) {
+        const __m512i h = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(high + i)));
+        const __m512 x = _mm512_loadu_ps(y + i),
+                     rest = _mm512_fnmadd_ps(unit, _mm512_cvtepi32_ps(h), x),
+                     t = _mm512_max_ps(_mm512_mul_ps(rest, by), least);
+        const __m512i l = _mm512_cvtps_epi32(_mm512_min_ps(t, most));
+        norm2 = _mm512_fmadd_ps(x, x, norm2);
+        error2 = _mm512_fmadd_ps(rest, rest, error2);
+        high_sum = _mm512_add_epi32(high_sum, h);
+        low_sum = _mm512_add_epi32(low_sum, l);
+        _mm_storeu_si128((void *)(low + i), _mm512_cvtepi32_epi8(l));
+    }
+    *sums = (struct annk_rest){_mm512_reduce_add_ps(norm2), _mm512_reduce_add_ps(error2),
+                               _mm512_reduce_add_epi32(high_sum),
+                               _mm512_reduce_add_epi32(low_sum)};
 }

@@ -206,3 +206,9 @@ float KERNEL(max_abs_f32)(const float *x, size_t n)
         most = vmaxq_f32(most, vabsq_f32(V_LOAD(x + i)));
     return plain_max_abs(x + i, n - i, float_bits(vmaxvq_f32(most)));
 }
+
+void KERNEL(rest_s8)(const float *y, const int8_t *high, float step, float inverse_low_step,
+                     int8_t *low, size_t n, struct annk_rest *sums)
+{
+    plain_rest(y, high, step, inverse_low_step, low, n, sums);
+}

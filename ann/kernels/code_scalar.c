@@ -68,3 +68,9 @@ float annk_scalar_max_abs_f32(const float *x, size_t n)
 {
     return plain_max_abs(x, n, 0);
 }
+
+void annk_scalar_rest_s8(const float *y, const int8_t *high, float step, float inverse_low_step,
+                         int8_t *low, size_t n, struct annk_rest *sums)
+{
+    plain_rest(y, high, step, inverse_low_step, low, n, sums);
+}

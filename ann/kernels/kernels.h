@@ -82,6 +82,11 @@ typedef void (*annk_code_dots_fn)(const int8_t *query, int32_t query_sum, const 
                                   size_t stride, const uint32_t *slots, size_t n,
                                   size_t padded, unsigned ahead, int32_t *dots);
 
+struct annk_rest {
+    float norm2, error2;
+    int32_t high_sum, low_sum;
+};
+
 struct annk_ops {
     const char *name; /* "scalar", "avx2", "avx512" or "neon" */
 
@@ -149,6 +154,15 @@ struct annk_ops {
     void (*quantise_s8)(const float *y, float inverse_step, int8_t *out, size_t n);
     /* The largest |x[i]|, 0 when n is 0; x without NaN. */
     float (*max_abs_f32)(const float *x, size_t n);
+
+    /*
+     * What quantise_s8 left of y [n], n a multiple of 16: low[i] is
+     * (y[i] - step * high[i]) * inverse_low_step, rounded and brought to
+     * -127..127.  The sums of y^2, of the rest's squares (error bound of L2),
+     * of high and of low.
+     */
+    void (*rest_s8)(const float *y, const int8_t *high, float step, float inverse_low_step,
+                    int8_t *low, size_t n, struct annk_rest *sums);
 };
 
 /*
