@@ -164,14 +164,14 @@ void codes_get(const struct codes *c, uint32_t slot, float *x, float *room)
 /* Rows in code space to choose the step by. */
 struct sample {
     size_t n;
-    float *y;       /* [n, padded] */
-    double *norm2;  /* [n] */
-    double typical; /* median of norm2 */
+    float *y;        /* [n, padded] */
+    double *norm2;   /* [n] */
+    double typical;  /* median of norm2 */
     int8_t *numbers; /* [padded] */
 };
 
 #define SAMPLE_VALUES ((uint64_t)1 << 21)
-#define SAMPLE_ROWS 2048
+#define SAMPLE_ROWS   2048
 
 static int double_order(const void *pa, const void *pb)
 {
@@ -216,8 +216,8 @@ static void sample_free(struct sample *s)
 }
 
 /* What is lost with this step: squared error relative to the vector's own squared norm, or the
- * typical one if that is larger, and not without bound for one vector, so that a few far ones do
- * not make all others coarse. */
+ * typical one if that is larger, and not without bound for one vector, so that a few far ones
+ * do not make all others coarse. */
 static double loss(const struct codes *c, const struct sample *s, float step)
 {
     const uint32_t padded = c->frame.padded;
@@ -236,7 +236,7 @@ static double loss(const struct codes *c, const struct sample *s, float step)
 }
 
 /* The ranges tried: 2, 2.25, ... of the typical element, each an eighth wider. */
-#define RANGES 40
+#define RANGES      40
 #define RANGE_BLIND 12 /* 8.2, where the sample says nothing: all its vectors are one */
 
 /* Of the ranges, the one that loses least; with 8 bits the widest that loses not much more, for
@@ -308,26 +308,19 @@ void codes_query(const struct codes *c, const float *q, struct code_query *out)
     out->step = most > 1e-30f ? most / 127 : 1e-30f;
     out->low_step = out->step / 254;
     ops->quantise_s8(y, 1 / out->step, high, n);
-    const float step = out->step, by = 1 / out->low_step;
-    float norm2[4] = {0}, error2[4] = {0};
-    for (uint32_t i = 0; i < n; i += 4)
-        for (uint32_t j = 0; j < 4; j++) {
-            const float rest = y[i + j] - step * high[i + j], t = rest * by;
-            norm2[j] += y[i + j] * y[i + j];
-            error2[j] += rest * rest;
-            low[i + j] = (int8_t)(t < -127 ? -127 : t > 127 ? 127 : t < 0 ? t - 0.5f : t + 0.5f);
-        }
-    out->norm2 = (norm2[0] + norm2[1]) + (norm2[2] + norm2[3]);
-    out->error = error_bound((error2[0] + error2[1]) + (error2[2] + error2[3]), out->norm2);
-    out->sum = sum_of(high, n);
-    out->low_sum = sum_of(low, n);
+    struct annk_rest sums;
+    ops->rest_s8(y, high, out->step, 1 / out->low_step, low, n, &sums);
+    out->norm2 = sums.norm2;
+    out->error = error_bound((double)sums.error2, (double)sums.norm2);
+    out->sum = sums.high_sum;
+    out->low_sum = sums.low_sum;
 }
 
 void codes_row_query(const struct codes *c, uint32_t slot, struct code_query *out)
 {
     const uint32_t n = c->frame.padded;
-    *out = (struct code_query){.padded = n, .step = codes_unit(c), .raw_scale = 1,
-                               .generation = c->generation};
+    *out = (struct code_query){
+        .padded = n, .step = codes_unit(c), .raw_scale = 1, .generation = c->generation};
     out->norm = ((const int32_t *)c->norms.data)[slot];
     unpack(c, slot, code_query_high(out));
     out->sum = sum_of(code_query_high(out), n);
