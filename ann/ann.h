@@ -233,7 +233,8 @@ ANN_API ANN_CHECKED ann_err ann_remove(ann_index *ix, size_t n,
                                        const ann_id *ids, size_t *removed);
 
 /* The stored vector of id as f32 [dim] (bits: 0 or 1), as `store` rounded
- * it; under cosine with a float store, normalised.  ANN_ENOENT. */
+ * it; under cosine with a float store, normalised.  ANN_ENOENT;
+ * ANN_ENOTSUP where codes alone are kept (store=none, profile lean). */
 ANN_API ANN_CHECKED ann_err ann_get(const ann_index *ix, ann_id id,
                                     float *vec);
 
