@@ -5,7 +5,6 @@
 #include <config.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,24 +15,9 @@
 #define PIN_MAX      80
 #define ARGS_MAX     32
 
-/* Beside an installed annbench, else in the tree that it was built from. */
 ann_err peers_file(char *path, const char *name)
 {
-    char exe[FILES_PATH_MAX], folder[FILES_PATH_MAX];
-    const ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (len > 0) {
-        exe[len] = 0;
-        char *slash = strrchr(exe, '/');
-        *slash = 0;
-        if (files_join(folder, exe, "../share/kith/peers") && files_join(path, folder, name) &&
-            files_exist(path))
-            return ANN_OK;
-    }
-    static const char *const places[] = {PKGDATADIR "/peers", PEERS_SOURCE};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (files_join(path, places[i], name) && files_exist(path))
-            return ANN_OK;
-    return ANN_FAIL(ANN_ENOENT, "%s is neither in %s nor in %s", name, places[0], places[1]);
+    return files_installed(path, "peers", name);
 }
 
 ann_err peers_python(char *path)

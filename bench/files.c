@@ -61,6 +61,27 @@ ann_err files_cache(char *out, const char *name, bool make)
     return make ? files_make_folder(out) : ANN_OK;
 }
 
+ann_err files_installed(char *path, const char *folder, const char *name)
+{
+    char exe[FILES_PATH_MAX], share[FILES_PATH_MAX], place[FILES_PATH_MAX];
+    const ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    char *slash = NULL;
+    if (len > 0) {
+        exe[len] = 0;
+        slash = strrchr(exe, '/');
+    }
+    if (slash)
+        *slash = 0;
+    const bool beside = slash && files_join(share, exe, "../share/kith");
+    const char *const places[] = {beside ? share : PKGDATADIR, PKGDATADIR, BENCH_SOURCE};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (files_join(place, places[i], folder) && files_join(path, place, name) &&
+            files_exist(path))
+            return ANN_OK;
+    return ANN_FAIL(ANN_ENOENT, "%s/%s is neither in %s nor in %s", folder, name, PKGDATADIR,
+                    BENCH_SOURCE);
+}
+
 ann_err files_temporary(char *out)
 {
     const char *tmp = getenv("TMPDIR");

@@ -18,6 +18,10 @@ bool files_exist(const char *path);
 /* $XDG_CACHE_HOME/kith/name or ~/.cache/kith/name; made, with all above it, if make. */
 ann_err files_cache(char *out, const char *name, bool make);
 
+/* A file of ours, folder/name: beside an installed annbench, else where it was installed, else
+ * in the tree that it was built from. */
+ann_err files_installed(char *path, const char *folder, const char *name);
+
 /* Makes path and the folders above it. */
 ann_err files_make_folder(const char *path);
 

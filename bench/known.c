@@ -1,7 +1,8 @@
 /* known.c - data sets by name: where they come from, and how they are made ready.
  *
  * Place: bench.  A prepared set is a folder of the cache, data/NAME; Fashion-MNIST is read as
- * its package installs it.  Everything is fetched by the package managers' own programs. */
+ * its package installs it; what Python makes is made.c's.  Everything is fetched by the package
+ * managers' own programs. */
 #include <config.h>
 
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include "ann/base/memory.h"
 #include "bench/dataset.h"
 #include "bench/files.h"
+#include "bench/made.h"
 #include "bench/process.h"
 
 #define FASHION_FOLDER  "/usr/share/datasets/fashion-mnist"
@@ -57,6 +59,12 @@ void known_list(void)
                                    : !prepared_folder(folder, sets[i].name) && is_ready(folder);
         printf("%-14s %s\n%-14s %s%s\n", sets[i].name, sets[i].facts, "", sets[i].from,
                ready ? " (ready)" : "");
+    }
+    for (size_t i = 0; i < made_count; i++) {
+        const struct made_set *m = &made_sets[i];
+        const bool ready = !prepared_folder(folder, m->name) && is_ready(folder);
+        printf("%-14s %s\n%-14s %s; annbench data %s makes it%s\n", m->name, m->facts, "",
+               m->from, m->name, ready ? " (ready)" : "");
     }
     printf("%-14s %s\n%-14s %s\n", "synthetic:...", "kind=clusters|uniform,n=..,d=..,seed=..",
            "", "made on the spot; also queries=.. and metric=l2|angular|ip");
@@ -112,10 +120,12 @@ ann_err known_load(const char *name, struct dataset *d)
         return err;
     if (is_ready(folder))
         return dataset_load(folder, 0, d);
+    bool listed = made_find(name);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        if (!strcmp(sets[i].name, name))
-            return ANN_FAIL(ANN_ENOENT, "%s is not here yet; get it with: annbench data %s",
-                            name, name);
+        listed = listed || !strcmp(sets[i].name, name);
+    if (listed)
+        return ANN_FAIL(ANN_ENOENT, "%s is not here yet; get it with: annbench data %s", name,
+                        name);
     return ANN_FAIL(ANN_ENOENT,
                     "%s: no such file, folder or known data set (annbench data "
                     "lists them)",
@@ -288,24 +298,32 @@ static ann_err prepare_wink(const char *folder, bool quiet)
     return err;
 }
 
+static ann_err prepare_fashion(bool quiet)
+{
+    struct dataset d = {0};
+    const ann_err err = load_fashion(&d);
+    if (!err && !quiet)
+        printf("fashion-mnist: %zu x %zu in %s\n", d.n, d.dim, FASHION_FOLDER);
+    dataset_free(&d);
+    return err;
+}
+
 ann_err known_prepare(const char *name, bool quiet)
 {
-    char folder[FILES_PATH_MAX];
-    ann_err err;
-    if (!strcmp(name, "fashion-mnist")) {
-        struct dataset d = {0};
-        err = load_fashion(&d);
-        if (!err && !quiet)
-            printf("fashion-mnist: %zu x %zu in %s\n", d.n, d.dim, FASHION_FOLDER);
-        dataset_free(&d);
-        return err;
-    }
-    if (strcmp(name, "wink-100"))
+    char folder[FILES_PATH_MAX], wink[FILES_PATH_MAX];
+    const struct made_set *made = made_find(name);
+    if (!strcmp(name, "fashion-mnist"))
+        return prepare_fashion(quiet);
+    if (!made && strcmp(name, "wink-100"))
         return ANN_FAIL(ANN_EINVAL, "%s is not a known data set (annbench data lists them)",
                         name);
-    err = prepared_folder(folder, name);
-    if (!err && !is_ready(folder))
-        err = prepare_wink(folder, quiet);
+    ann_err err = prepared_folder(folder, name);
+    if (!err)
+        err = prepared_folder(wink, "wink-100");
+    if (!err && !is_ready(folder) && (!made || made->words) && !is_ready(wink))
+        err = prepare_wink(wink, quiet);
+    if (!err && made && !is_ready(folder))
+        err = made_prepare(made, folder, wink, quiet);
     if (!err && !quiet)
         printf("%s: %s\n", name, folder);
     return err;

@@ -12,6 +12,7 @@ bench_sources = \
 	bench/grid.c bench/grid.h \
 	bench/jsonlines.c \
 	bench/known.c \
+	bench/made.c bench/made.h \
 	bench/metrics.c bench/metrics.h \
 	bench/outcome.c bench/outcome.h \
 	bench/peers.c bench/peers.h \
@@ -26,11 +27,15 @@ bench_sources = \
 	bench/versus.c bench/versus.h
 bench_annbench_SOURCES = bench/annbench.c $(bench_sources)
 bench_annbench_LDADD = libkith-ann.la libkith-io.la $(HDF5_LIB) libkith-base.la
-bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) -DPKGDATADIR='"$(pkgdatadir)"' \
-	-DPEERS_SOURCE='"$(abs_top_srcdir)/bench/peers"'
+# Where its scripts lie once installed, and where they lie now.
+bench_places = -DPKGDATADIR='"$(pkgdatadir)"' -DBENCH_SOURCE='"$(abs_top_srcdir)/bench"'
+bench_annbench_CPPFLAGS = $(AM_CPPFLAGS) $(bench_places)
 
 peersdir = $(pkgdatadir)/peers
 dist_peers_DATA = bench/peers/serve.py bench/peers/libraries.py bench/peers/peers.json
+setsdir = $(pkgdatadir)/sets
+dist_sets_DATA = bench/sets/make_common.py bench/sets/make_pictures.py \
+	bench/sets/make_sentences.py bench/sets/make_words.py bench/sets/packages.txt
 dist_man_MANS += docs/man/annbench.1
 dist_bashcompletion_DATA += completion/annbench.bash
 EXTRA_DIST += docs/benchmarking.md

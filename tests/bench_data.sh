@@ -98,4 +98,57 @@ check set_base.fvecs '^set_base: 400 x 6, l2, 20 queries' given
 refuse outside 'are not slots of the 400 base vectors'
 refuse dims 'queries have 5 dims, base vectors 6'
 refuse nothing 'no such file'
+
+# Sets that scripts make: a Python that only notes what it was asked for stands in for the real
+# one, so that nothing is fetched. $MAKE_FAILS: scripts fail, as when they are stopped.
+mkdir -p "$tmp/bin"
+cat >"$tmp/bin/python3" <<'SH'
+#!/bin/sh
+echo "$*" >>"$ASKED"
+case $1,$2 in
+-m,venv) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+-B,*)
+    [ -f "$2" ] || exit 3
+    [ -z "${MAKE_FAILS-}" ] || exit 3
+    cp "$PLAIN"/given/*.npy "$4" && echo '{"metric": "l2"}' >"$4/meta.json" ;;
+esac
+SH
+chmod +x "$tmp/bin/python3"
+export ASKED=$tmp/asked PLAIN=$tmp PATH=$tmp/bin:$PATH
+# made STATUS TEXT NAME: the exit status, and what is said.
+made() {
+    local got=0
+    : >"$ASKED"
+    "$bench" data "$3" >"$tmp/out" 2>&1 || got=$?
+    [ $got = "$1" ] || { echo "FAIL: data $3: exit $got, not $1: $(cat "$tmp/out")"; failed=1; }
+    grep -q "$2" "$tmp/out" || { echo "FAIL: data $3: $(cat "$tmp/out")"; failed=1; }
+}
+asked() { # COUNT PATTERN
+    local n
+    n=$(grep -c -- "$2" "$ASKED" || true)
+    [ "$n" = "$1" ] || { echo "FAIL: \"$2\" $n times, not $1, in: $(cat "$ASKED")"; failed=1; }
+}
+MAKE_FAILS=1 made 1 'sift-wp could not be made (exit status 3)' sift-wp
+asked 1 '-m venv'
+asked 1 'install.*--no-deps.*sets/packages.txt'
+if "$bench" data | grep -q 'makes it (ready)'; then
+    echo 'FAIL: what was not made is ready'
+    failed=1
+fi
+made 0 "data/sift-wp\$" sift-wp # the environment was whole already
+asked 0 '-m venv'
+asked 1 'make_pictures.py sift-wp '
+made 0 "data/sift-wp\$" sift-wp # and now the set
+asked 0 .
+"$bench" run sift-wp --index flat --batch --rounds 1 --recall 1 --no-file -q >"$tmp/out" 2>&1 ||
+    { echo "FAIL: run sift-wp: $(cat "$tmp/out")"; failed=1; }
+grep -q '^sift-wp: 400 x 6, l2, 20 queries' "$tmp/out" || { cat "$tmp/out"; failed=1; }
+echo other >"$tmp/cache/kith/sets/packages.txt" # packages of another version
+made 0 'data/minilm-384$' minilm-384
+asked 1 'install.*--no-deps'
+asked 1 'make_sentences.py minilm-384 '
+mkdir -p "$tmp/cache/kith/data/wink-100"
+echo '{"metric": "angular"}' >"$tmp/cache/kith/data/wink-100/meta.json"
+made 0 'data/words-ip$' words-ip
+asked 1 'make_words.py words-ip .*data/words-ip .*data/wink-100$'
 exit $failed
