@@ -335,6 +335,8 @@ ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind
     ann_err err = build_alloc(&b, slots, n);
     if (!err && !h->in_degree_known)
         hnsw_count_in_degrees(h);
+    if (!err)
+        hnsw_rows_begin(h, n, job);
     for (size_t done = 0; done < n && !err; done += b.n) {
         const size_t share = h->linked / BATCH_SHARE, limit = batch_limit(h);
         b.n = share < 1 ? 1 : share < limit ? share : limit;
@@ -349,6 +351,8 @@ ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind
     }
     if (!err && h->changes > h->linked / 64)
         err = hnsw_make_reachable(h, job);
+    if (!err)
+        err = hnsw_rows_finish(h, job);
     build_free(&b);
     if (err)
         undo(h, slots, n, job);

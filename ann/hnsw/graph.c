@@ -6,6 +6,7 @@
 #include "ann/base/error.h"
 #include "ann/base/rng.h"
 #include "ann/hnsw/hnsw.h"
+#include "ann/kernels/rows.h"
 
 ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state)
 {
@@ -17,6 +18,8 @@ ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state)
     h->m0 = 2 * o->m;
     h->ef_construction = o->ef_construction;
     h->seed = o->seed;
+    h->planes = hnsw_choose_planes(o, 0);
+    h->row_ops = annk_rows_for(v->ops->name);
     h->entry = HNSW_NONE;
     *state = h;
     return ANN_OK;
@@ -34,7 +37,9 @@ void hnsw_forget(struct hnsw *h)
 /* Distances known are those of other codes. */
 void hnsw_recoded(void *state)
 {
-    hnsw_forget(state);
+    struct hnsw *h = state;
+    hnsw_forget(h);
+    hnsw_rows_off(h);
 }
 
 void hnsw_destroy(void *state)
@@ -48,6 +53,8 @@ void hnsw_destroy(void *state)
     buf_free(&h->state);
     buf_free(&h->upper_at);
     buf_free(&h->upper);
+    buf_free(&h->rows);
+    buf_free(&h->entries);
     mem_free(h);
 }
 
@@ -105,6 +112,8 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job)
     if (!err)
         err = buf_reserve(&h->upper, (size_t)rows * h->m * sizeof(uint32_t));
     if (!err)
+        err = hnsw_rows_reserve(h, slots);
+    if (!err)
         err = grow_known(h, slots);
     if (err)
         return err;
@@ -113,6 +122,7 @@ ann_err hnsw_reserve(void *state, uint32_t slots, const struct kind_job *job)
     (void)buf_resize(&h->state, slots);
     (void)buf_resize(&h->upper_at, (size_t)slots * sizeof(uint32_t));
     (void)buf_resize(&h->upper, (size_t)rows * h->m * sizeof(uint32_t));
+    hnsw_rows_resize(h, slots);
     uint32_t at = h->upper_rows;
     for (uint32_t s = h->slots; s < slots; s++) {
         const uint8_t level = new_level(h, s);
@@ -165,7 +175,10 @@ void hnsw_store_row(struct hnsw *h, uint32_t slot, uint32_t level, const struct 
     uint32_t *row = hnsw_row(h, slot, level, &width);
     for (size_t i = 0; i < width; i++)
         row[i] = i < n ? e[i].slot : HNSW_NONE;
-    if (level > 0 || h->known.bytes == 0)
+    if (level > 0)
+        return;
+    hnsw_rows_refresh(h, slot);
+    if (h->known.bytes == 0)
         return;
     float *dist = (float *)h->edge_dist.data + (size_t)slot * h->m0;
     uint8_t *kept = (uint8_t *)h->edge_kept.data + (size_t)slot * h->m0;

@@ -20,6 +20,7 @@
 
 #define HNSW_NONE SLOT_NONE
 #define HNSW_LEVEL_MAX 15
+#define HNSW_RANKS 8 /* 10, 20, ... 1280 */
 
 enum hnsw_state {
     HNSW_ABSENT,  /* no vector here */
@@ -43,6 +44,19 @@ struct hnsw {
     struct buf upper_at; /* u32 [slots]: row in upper of level 1 */
     struct buf upper; /* u32 [upper_rows, m]: levels 1, 2, ... of a node, one after the other */
     uint32_t upper_rows;
+
+    /* Profile fast (rows.h): a node's code and its neighbours' codes in one block. */
+    unsigned planes;     /* bits of a neighbour's code; 0: no rows */
+    bool rows_on;        /* rows agree with links and codes: searches read them */
+    const struct annk_row_ops *row_ops;
+    size_t row_size;
+    struct buf rows;     /* [slots, row_size] */
+    struct buf entries;  /* one row of many places: where searches begin; not in the file */
+    uint32_t entry_nodes;  /* nodes of the graph when it was made */
+    uint32_t entry_groups; /* of 16 places in entries; 0: descend from the entry */
+
+    /* Mean squared distance of the 10 * 2^i-th neighbour by that of the 10th; 0: not known. */
+    float spread[HNSW_RANKS];
 
     /* Known while the graph grows, derived again when needed: not in the file. */
     struct buf edge_dist; /* f32 [slots, m0]: distance of each level-0 link */
@@ -197,14 +211,37 @@ size_t hnsw_select(const struct hnsw *h, struct hnsw_edge *e, size_t n, size_t w
 void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t width,
                 struct hnsw_edge fresh, const uint32_t *in_degree, struct hnsw_worker *w);
 
+/* rows.c: rows follow links and codes; nothing to do without planes. */
+ann_err hnsw_rows_reserve(struct hnsw *h, uint32_t slots); /* rows that are on */
+void hnsw_rows_resize(struct hnsw *h, uint32_t slots);     /* reserved: cannot fail */
+/* Level-0 links or code of a slot have changed: under the gate if it can be reached. */
+void hnsw_rows_refresh(struct hnsw *h, uint32_t slot);
+/* Searches walk on codes from now on; under the gate. */
+void hnsw_rows_off(struct hnsw *h);
+/* Around an add of n nodes: rows are off while many come, and made at the end. */
+void hnsw_rows_begin(struct hnsw *h, size_t n, const struct kind_job *job);
+ann_err hnsw_rows_finish(struct hnsw *h, const struct kind_job *job);
+void hnsw_rows_renumber(struct hnsw *h, const uint32_t *new_slot, uint32_t old_slots,
+                        uint32_t kept);
+/* The table of entries for the nodes there are now; without memory searches descend.  Under the
+ * gate: after what changes nodes or codes. */
+void hnsw_entries_make(struct hnsw *h);
+
+/* walk.c */
+/* Searches on codes, and in rows if they are on: the nearest that may be results, ascending by
+ * distance in code space, at keys [width]; how many. */
+size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                 search_key *keys, size_t width);
+/* How much farther than the k-th a node may be for its neighbours to be looked at, squared. */
+float hnsw_gamma(const struct hnsw *h, double effort, double k);
+
+/* rerank.c */
+/* The k nearest of keys [n], ascending distances of code space, by exact distance at out [k], n
+ * at least k; dists of all keys in scratch->dists. */
+void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                 const search_key *keys, size_t n, size_t k, search_key *out);
+
 /* search.c */
-/* Best-first search of one level from `start` into an empty beam; counts into stats. */
-void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
-                       search_key start, struct beam *b, struct scratch *s,
-                       struct ann_search_stats *stats);
-/* Greedy descent from the entry down to level `to`, the nearest node found. */
-search_key hnsw_descend(const struct hnsw *h, const void *query, uint32_t to, struct scratch *s,
-                        struct ann_search_stats *stats);
 ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratch *s,
                     search_key *out, size_t *found);
 void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch);

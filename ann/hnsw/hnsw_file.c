@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "ann/base/error.h"
-#include "ann/hnsw/hnsw.h"
+#include "ann/hnsw/rows.h"
 
 /* Numbers in the header's params. */
 enum {
@@ -15,7 +15,8 @@ enum {
     PARAM_ENTRY,
     PARAM_MAX_LEVEL,
     PARAM_UPPER_ROWS,
-    PARAM_DRAWN
+    PARAM_DRAWN,
+    PARAM_PLANES = 9
 };
 
 static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile_part *parts)
@@ -27,13 +28,17 @@ static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile
     meta->params[PARAM_MAX_LEVEL] = h->max_level;
     meta->params[PARAM_UPPER_ROWS] = h->upper_rows;
     meta->params[PARAM_DRAWN] = h->drawn;
+    meta->params[PARAM_PLANES] = h->planes;
     parts[0] = (struct kfile_part){"links", h->links.data, h->slots, h->m0 * sizeof(uint32_t)};
     parts[1] = (struct kfile_part){"levels", h->level.data, h->slots, 1};
     parts[2] = (struct kfile_part){"states", h->state.data, h->slots, 1};
     parts[3] = (struct kfile_part){"upper_at", h->upper_at.data, h->slots, sizeof(uint32_t)};
     parts[4] =
         (struct kfile_part){"upper", h->upper.data, h->upper_rows, h->m * sizeof(uint32_t)};
-    return 5;
+    if (!h->rows_on)
+        return 5;
+    parts[5] = (struct kfile_part){"rows", h->rows.data, h->slots, h->row_size};
+    return 6;
 }
 
 /* The header's numbers within bounds; that the rest agrees with them is hnsw_check's to see. */
@@ -57,6 +62,12 @@ static ann_err read_params(const struct kfile_meta *meta, struct hnsw *h)
         return ANN_FAIL(ANN_EDAMAGED, "header: %llu upper rows for %llu slots",
                         (unsigned long long)p[PARAM_UPPER_ROWS],
                         (unsigned long long)meta->slots);
+    if (p[PARAM_PLANES] > ANNK_ROW_PLANES ||
+        (p[PARAM_PLANES] > 0 && h->vec->codes.type != CODE_SQ8))
+        return ANN_FAIL(ANN_EDAMAGED, "header: rows of %llu bits",
+                        (unsigned long long)p[PARAM_PLANES]);
+    h->planes = (unsigned)p[PARAM_PLANES];
+    h->row_ops = annk_rows_for(h->vec->ops->name);
     h->m = (uint32_t)p[PARAM_M];
     h->m0 = 2 * h->m;
     h->ef_construction = (uint32_t)p[PARAM_EF_CONSTRUCTION];
@@ -80,6 +91,12 @@ static ann_err take_sections(struct kfile *f, struct hnsw *h)
         err = kfile_take(f, "upper_at", h->slots, sizeof(uint32_t), &h->upper_at);
     if (!err)
         err = kfile_take(f, "upper", h->upper_rows, h->m * sizeof(uint32_t), &h->upper);
+    uint64_t rows;
+    if (!err && h->planes > 0 && kfile_has(f, "rows", &rows)) {
+        h->row_size = hnsw_row_size(h);
+        err = kfile_take(f, "rows", h->slots, h->row_size, &h->rows);
+        h->rows_on = !err;
+    }
     return err;
 }
 
@@ -127,6 +144,7 @@ static ann_err hnsw_load(const struct kfile_meta *meta, struct kfile *f, struct 
     for (uint32_t s = v->slots; s-- > 0;)
         if (*hnsw_state(h, s) == HNSW_ABSENT)
             vectors_give_slot(v, s);
+    hnsw_entries_make(h);
     *state = h;
     return ANN_OK;
 }
@@ -140,7 +158,9 @@ static void hnsw_info(const void *state, ann_info *info)
     info->removed = h->removed;
     info->graph_bytes = h->links.bytes + h->level.bytes + h->state.bytes + h->upper_at.bytes +
                         h->upper.bytes;
-    info->memory_bytes += buf_held(&h->links) + buf_held(&h->level) + buf_held(&h->state) +
+    info->row_bytes = h->rows.bytes;
+    info->memory_bytes += buf_held(&h->rows) + buf_held(&h->entries) +
+                          buf_held(&h->links) + buf_held(&h->level) + buf_held(&h->state) +
                           buf_held(&h->upper_at) + buf_held(&h->upper) +
                           buf_held(&h->edge_dist) + buf_held(&h->edge_kept) +
                           buf_held(&h->known) + buf_held(&h->in_degree);

@@ -216,6 +216,7 @@ void hnsw_renumber(void *state, const uint32_t *new_slot, uint32_t old_slots, ui
         upper_at[now] = rows;
         rows += levels;
     }
+    hnsw_rows_renumber(h, new_slot, old_slots, kept);
     hnsw_forget(h);
     h->entry = h->entry == HNSW_NONE ? HNSW_NONE : new_slot[h->entry];
     h->slots = kept;
@@ -230,4 +231,5 @@ void hnsw_renumber(void *state, const uint32_t *new_slot, uint32_t old_slots, ui
     buf_shrink(&h->state);
     buf_shrink(&h->upper_at);
     buf_shrink(&h->upper);
+    hnsw_entries_make(h);
 }

@@ -1,4 +1,4 @@
-/* search.c - searching the graph.
+/* search.c - searching the graph: on codes by walk.c and rerank.c, else on the vectors here.
  *
  * Algorithms 2 and 5 of the paper with one sorted beam.  A hop goes over the neighbours twice:
  * first their ids, dropping what was visited, then the distances of the rest in one kernel call
@@ -35,9 +35,9 @@ static inline size_t fresh_neighbours(const struct hnsw *h, const uint32_t *row,
     return n;
 }
 
-void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
-                       search_key start, struct beam *b, struct scratch *s,
-                       struct ann_search_stats *stats)
+static void search_level(const struct hnsw *h, const void *query, uint32_t level,
+                         search_key start, struct beam *b, struct scratch *s,
+                         struct ann_search_stats *stats)
 {
     const struct vectors *v = h->vec;
     const uint32_t *slots = s->slots.data;
@@ -65,8 +65,8 @@ void hnsw_search_level(const struct hnsw *h, const void *query, uint32_t level,
     stats->hops += hops;
 }
 
-search_key hnsw_descend(const struct hnsw *h, const void *query, uint32_t to, struct scratch *s,
-                        struct ann_search_stats *stats)
+static search_key descend(const struct hnsw *h, const void *query, uint32_t to,
+                          struct scratch *s, struct ann_search_stats *stats)
 {
     const struct vectors *v = h->vec;
     float *dists = s->dists.data;
@@ -115,13 +115,27 @@ static bool is_gated(const struct hnsw *h, const struct kind_query *q)
     return q->allowed || h->removed > 0 || h->vec->live < h->linked;
 }
 
+/* Candidates that a walk on codes may come with: many where codes do not tell them apart. */
+static size_t rerank_width(const struct hnsw *h, const struct kind_query *q)
+{
+    const size_t width = 2 * q->k + 4 * q->effort + 64, nodes = h->linked;
+    return width < nodes ? width : nodes > q->k ? nodes : q->k;
+}
+
+#define FRONTIER 4096 /* nodes a walk on codes holds, at least */
+
 void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch)
 {
     const struct hnsw *h = state;
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     const size_t nodes = (size_t)h->linked + h->removed;
+    const size_t places = h->m0 > SCAN_BATCH ? h->m0 : SCAN_BATCH;
     *keys = (effort < nodes ? effort : nodes) + 2;
-    *batch = h->m0 > SCAN_BATCH ? h->m0 : SCAN_BATCH;
+    *batch = places;
+    if (h->vec->codes.type) {
+        *keys = rerank_width(h, q) + 1;
+        *batch = 2 * places + FRONTIER + *keys;
+    }
 }
 
 static void scan(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
@@ -137,9 +151,9 @@ static void scan(const struct hnsw *h, const struct kind_query *q, struct scratc
 static void walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                  size_t width, struct beam *b)
 {
-    const search_key start = hnsw_descend(h, q->query, 0, s, q->stats);
+    const search_key start = descend(h, q->query, 0, s, q->stats);
     beam_reset(b, s->keys.data, width);
-    hnsw_search_level(h, q->query, 0, start, b, s, q->stats);
+    search_level(h, q->query, 0, start, b, s, q->stats);
 }
 
 /* Some nodes may not be results: widen the beam until enough of what it holds may. */
@@ -174,6 +188,27 @@ static ann_err search_gated(const struct hnsw *h, const struct kind_query *q, st
     return ANN_OK;
 }
 
+/* On codes, then exactly. */
+static void search_codes(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                         search_key *out, size_t *found)
+{
+    const uint32_t passing = kind_passing(h->vec, q);
+    const double thin = passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
+    const double width = (double)(q->effort > q->k ? q->effort : q->k) * thin;
+    if (is_gated(h, q) && scan_is_cheaper(h, (size_t)width, passing)) {
+        scan(h, q, s, out, found);
+        return;
+    }
+    search_key *keys = s->keys.data;
+    const size_t n = hnsw_walk(h, q, s, keys, rerank_width(h, q));
+    if (n < q->k) { /* not all is reachable, or few pass: never fewer than k when k exist */
+        scan(h, q, s, out, found);
+        return;
+    }
+    hnsw_rerank(h, q, s, keys, n, q->k, out);
+    *found = q->k;
+}
+
 ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratch *s,
                     search_key *out, size_t *found)
 {
@@ -181,6 +216,10 @@ ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratc
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     if (effort >= h->vec->live || h->entry == HNSW_NONE) {
         scan(h, q, s, out, found);
+        return ANN_OK;
+    }
+    if (h->vec->codes.type) {
+        search_codes(h, q, s, out, found);
         return ANN_OK;
     }
     if (is_gated(h, q))

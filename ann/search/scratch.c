@@ -22,6 +22,9 @@ ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slo
         err = buf_resize(&s->slots, batch * sizeof(uint32_t));
     if (!err && s->dists.bytes < batch * sizeof(float))
         err = buf_resize(&s->dists, batch * sizeof(float));
+    const size_t sums = v->codes.type ? 4 * (size_t)v->codes.frame.padded : 0;
+    if (!err && s->sums.bytes < sums)
+        err = buf_resize(&s->sums, sums);
     return err;
 }
 
@@ -45,4 +48,5 @@ void scratch_free(struct scratch *s)
     buf_free(&s->query);
     buf_free(&s->slots);
     buf_free(&s->dists);
+    buf_free(&s->sums);
 }

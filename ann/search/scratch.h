@@ -18,6 +18,7 @@ struct scratch {
     struct buf query;     /* a prepared query */
     struct buf slots;     /* u32 [batch], padded */
     struct buf dists;     /* f32 [batch] */
+    struct buf sums;      /* with codes: u8 [4 * padded], a query's table of sums */
     struct scratch *next; /* in the list of idle ones */
 };
 
