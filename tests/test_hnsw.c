@@ -283,6 +283,56 @@ START_TEST(order_of_input)
 }
 END_TEST
 
+/* Rows of profile fast follow adds, removals, the file (loaded and mapped) and compaction. */
+START_TEST(rows_follow_changes)
+{
+    const size_t n = 3000, half = n / 2;
+    float *x = graph_clusters(n, DIM, 30, 12), dists[K];
+    ann_options o = ANN_OPTIONS_INIT;
+    o.dim = DIM;
+    o.kind = ANN_HNSW;
+    o.profile = ANN_PROFILE_FAST;
+    o.codes = (ann_codes)(ANN_CODES_1BIT + _i);
+    o.m = 16;
+    o.threads = 2;
+    ann_index *ix;
+    ok(ann_create(&o, &ix));
+    ok(ann_add(ix, view_of(x, half), NULL));
+    for (size_t i = half; i < n; i += 100)
+        ok(ann_add(ix, view_of(x + i * DIM, 100), NULL));
+    for (size_t i = 0; i < n; i += 3)
+        ok(ann_remove(ix, 1, (ann_id[]){i}, NULL));
+    char *path = temporary();
+    ok(ann_save(ix, path)); /* sweeps */
+    for (int how = 0; how < 4; how++) {
+        if (how == 3)
+            ok(ann_compact(ix));
+        else if (how > 0) {
+            ann_open_options p = ANN_OPEN_OPTIONS_INIT;
+            p.mode = how == 1 ? ANN_OPEN_LOAD : ANN_OPEN_MAP;
+            ann_close(ix);
+            ok(ann_open(path, &p, &ix));
+        }
+        ann_search_params p = ANN_SEARCH_PARAMS_INIT;
+        size_t found = 0;
+        for (size_t i = 0; i < n; i++) {
+            ann_id ids[K];
+            p.k = K;
+            ok(ann_search(ix, view_of(x + i * DIM, 1), &p, ids, dists));
+            graph_check_row(ids, dists, K, K);
+            for (size_t j = 0; j < K; j++)
+                ck_assert(ids[j] % 3 != 0);
+            found += ids[0] == i;
+        }
+        ck_assert_msg(found > (n - n / 3) * 97 / 100, "%zu found themselves", found);
+    }
+    unlink(path);
+    free(path);
+    ann_close(ix);
+    free(x);
+}
+END_TEST
+
 START_TEST(rows_are_full)
 {
     float *x = graph_clusters(N, DIM, 30, 10);
@@ -602,6 +652,7 @@ int main(void)
     tcase_add_loop_test(c, all_identical, 0, 2);
     tcase_add_loop_test(c, order_of_input, 0, 4);
     tcase_add_test(c, rows_are_full);
+    tcase_add_loop_test(c, rows_follow_changes, 0, 4);
     tcase_add_test(c, few_vectors);
     tcase_add_loop_test(c, reachable_through_small_changes, 0, 2);
     suite_add_tcase(suite, c);

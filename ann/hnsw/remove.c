@@ -134,6 +134,7 @@ static void give_slots_back(struct hnsw *h, const struct kind_job *job)
     if (h->entry != HNSW_NONE && *hnsw_state(h, h->entry) != HNSW_LINKED)
         choose_entry(h);
     h->in_degree_known = false;
+    hnsw_entries_make(h); /* searches do not begin at what is gone */
     pthread_rwlock_unlock(job->gate);
 }
 

@@ -36,14 +36,6 @@ struct walk {
     const struct annk_row_ops *ops;
 };
 
-#ifdef HNSW_TUNE
-int hnsw_tune[16];
-double hnsw_tune_gamma, hnsw_tune_cap;
-#define TUNE(i, d) hnsw_tune[i]
-#else
-#define TUNE(i, d) (d)
-#endif
-
 /* ---- effort ---- */
 
 /* Mean squared distance of the rank-th neighbour by that of the 10th. */
@@ -219,8 +211,6 @@ static inline void look_at_row(struct walk *w, const struct annk_row_query *rq, 
     w->hops++;
     if (may_be_result(w, slot))
         enter_result(w, own, slot);
-    if (TUNE(1, 0) && own > w->limit)
-        return;
     const size_t m = w->ops->scan(rq, row, own, w->limit, w->s->visited.data,
                                   w->dists + w->n, w->ids + w->n);
     w->n += mark(w, m);
@@ -228,6 +218,8 @@ static inline void look_at_row(struct walk *w, const struct annk_row_query *rq, 
         make_room(w);
 }
 
+/* The next row is fetched while one is looked at, and looked at next, whatever that one brings: a
+ * few more hops, none of which waits for memory. */
 static void walk_rows(struct walk *w, const struct annk_row_query *rq)
 {
     const size_t size = w->h->row_size;
@@ -235,24 +227,15 @@ static void walk_rows(struct walk *w, const struct annk_row_query *rq)
     if (!take_nearest(w, &slot))
         return;
     prefetch_lines(hnsw_code_row(w->h, slot), size);
-    if (TUNE(0, 1)) {
-        while (w->hops < w->cap) {
-            const bool more = take_nearest(w, &next);
-            if (more)
-                prefetch_lines(hnsw_code_row(w->h, next), size);
-            look_at_row(w, rq, slot);
-            if (!more && !take_nearest(w, &next))
-                break;
-            slot = next;
-        }
-        return;
-    }
-    do {
+    while (w->hops < w->cap) {
+        const bool more = take_nearest(w, &next);
+        if (more)
+            prefetch_lines(hnsw_code_row(w->h, next), size);
         look_at_row(w, rq, slot);
-        if (!take_nearest(w, &slot))
+        if (!more && !take_nearest(w, &next))
             break;
-        prefetch_lines(hnsw_code_row(w->h, slot), size);
-    } while (w->hops < w->cap);
+        slot = next;
+    }
 }
 
 /* ---- on codes ---- */
@@ -373,12 +356,6 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         .ops = h->row_ops,
     };
     set_band(&w, cq);
-#ifdef HNSW_TUNE
-    if (hnsw_tune_gamma > 0) {
-        w.gamma = (float)hnsw_tune_gamma;
-        w.cap = (uint64_t)hnsw_tune_cap;
-    }
-#endif
     if (h->rows_on) {
         struct annk_row_query rq;
         row_query(h, cq, s->sums.data, &rq);
