@@ -279,7 +279,8 @@ static void store_floats(struct vectors *v, void *to, float *floats)
 float vectors_put(struct vectors *v, uint32_t slot, const ann_view *view, size_t i,
                   float *scratch)
 {
-    char *to = (char *)v->data.data + (size_t)slot * v->stride;
+    char *rows = v->data.data; /* NULL without raw rows: store_floats leaves `to` alone */
+    char *to = rows ? rows + (size_t)slot * v->stride : NULL;
     float *floats = v->store == ANN_F32 ? (float *)(void *)to : scratch;
     if (!vectors_are_floats(v)) {
         vectors_query(v, view, i, to);
