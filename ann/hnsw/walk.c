@@ -175,7 +175,7 @@ static void row_query(const struct hnsw *h, const struct code_query *cq, uint8_t
         .own_dot = -2 * unit * cq->step,
         .query_norm = cq->norm2,
     };
-    h->row_ops->sums(code_query_y(cq), cq->padded, h->planes, sums, rq);
+    h->row_ops->sums(code_query_high(cq), cq->step, cq->padded, h->planes, sums, rq);
 }
 
 #define STARTS 2 /* of the table's nodes, so many nearest ones */
@@ -337,7 +337,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
 {
     const struct vectors *v = h->vec;
     const struct code_query *cq = vectors_code_query(v, q->query);
-    const double thin = thinned(h, q);
+    const double thin = thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
     struct walk w = {
         .h = h,
         .q = q,
@@ -349,7 +349,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         .keys = keys,
         .width = width,
         .k = q->k,
-        .gamma = hnsw_gamma(h, (double)q->effort * thin, (double)q->k * thin),
+        .gamma = hnsw_gamma(h, effort * thin, (double)q->k * thin),
         .limit = INFINITY,
         .cap = (uint64_t)((double)q->effort * thin * CAP_PER_EFFORT) + 16,
         .gated = q->allowed || h->removed > 0 || v->live < h->linked,

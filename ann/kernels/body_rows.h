@@ -283,70 +283,58 @@ static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
 
 #endif
 
-/* The step in which the sums are counted; *total: of all magnitudes. */
-static inline float row_sums_step(const float *y, size_t padded, float *total)
+/* ---- the table of sums ---- */
+
+#define ROW_WEIGHT_MAX 63 /* four of them fit into an entry */
+
+/* Of the weights w of a query's magnitudes. */
+struct row_weights {
+    int32_t sum, dot, norm; /* of w, of magnitude * w, of w * w */
+};
+
+static inline uint8_t row_weight(int8_t value)
 {
-    float most[8] = {0}, sum[8] = {0};
-    for (size_t i = 0; i < padded; i += 32)
-        for (unsigned g = 0; g < 8; g++) {
-            const float *v = y + i + 4 * g;
-            const float span = fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]);
-            most[g] = span > most[g] ? span : most[g];
-            sum[g] += span;
-        }
-    for (unsigned g = 1; g < 8; g++) {
-        most[0] = most[g] > most[0] ? most[g] : most[0];
-        sum[0] += sum[g];
-    }
-    *total = sum[0];
-    return 2 * most[0] / 255;
+    const int half = ((value < 0 ? -value : value) + 1) / 2;
+    return (uint8_t)(half < ROW_WEIGHT_MAX ? half : ROW_WEIGHT_MAX);
 }
-
-#ifndef ANNK_ROWS_VECTORS
-
-/* The 16 entries of one table. */
-static inline void row_fill(const float *v, float per_step, uint8_t *entries)
-{
-    static const float signs[4][16] = {
-        {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1},
-        {-1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1},
-        {-1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1},
-        {-1, -1, -1, -1, -1, -1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1},
-    };
-    const float least = fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]);
-    int32_t e[16];
-    for (unsigned s = 0; s < 16; s++) {
-        const float sum = least + signs[0][s] * v[0] + signs[1][s] * v[1] +
-                          signs[2][s] * v[2] + signs[3][s] * v[3];
-        e[s] = (int32_t)(sum * per_step + 0.5f);
-    }
-    for (unsigned s = 0; s < 16; s++)
-        entries[s] = (uint8_t)(e[s] < 0 ? 0 : e[s] > 255 ? 255 : e[s]);
-}
-
-static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
-{
-    for (size_t chunk = 0; chunk < padded / 32; chunk++)
-        for (unsigned g = 0; g < 8; g++)
-            row_fill(y + 32 * chunk + 4 * g, per_step,
-                     entries + 128 * chunk + 64 * (g & 1) + 16 * (g >> 1));
-}
-
-#endif
 
 #ifdef ANNK_ROWS_VECTORS
-static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries);
+
+static struct row_weights row_fills(const int8_t *query, size_t padded, uint8_t *entries);
+
+#else
+
+static struct row_weights row_fills(const int8_t *query, size_t padded, uint8_t *entries)
+{
+    struct row_weights all = {0, 0, 0};
+    for (size_t at = 0; at < padded; at += 4) {
+        const size_t g = at % 32 / 4;
+        uint8_t *table = entries + at / 32 * 128 + 64 * (g & 1) + 16 * (g >> 1);
+        memset(table, 0, 16);
+        for (unsigned j = 0; j < 4; j++) {
+            const int value = query[at + j], w = row_weight(query[at + j]);
+            for (unsigned bits = 0; bits < 16; bits++)
+                if ((bits >> j & 1) == (value > 0))
+                    table[bits] = (uint8_t)(table[bits] + w);
+            all.sum += w;
+            all.dot += (value < 0 ? -value : value) * w;
+            all.norm += w * w;
+        }
+    }
+    return all;
+}
+
 #endif
 
-static void row_sums(const float *y, size_t padded, unsigned planes, uint8_t *entries,
-                     struct annk_row_query *q)
+/* query ~ unit * w with its signs: the unit that fits best. */
+static void row_sums(const int8_t *query, float step, size_t padded, unsigned planes,
+                     uint8_t *entries, struct annk_row_query *q)
 {
-    float total;
-    const float step = row_sums_step(y, padded, &total), per_step = step > 0 ? 1 / step : 0;
-    row_fills(y, padded, per_step, entries);
+    const struct row_weights w = row_fills(query, padded, entries);
+    const float unit = w.norm > 0 ? step * (float)w.dot / (float)w.norm : 0;
     q->sums = entries;
-    q->scale = 0.5f * step;
-    q->offset = -0.5f * (float)((1u << planes) - 1) * total;
+    q->scale = unit;
+    q->offset = -0.5f * (float)((1u << planes) - 1) * unit * (float)w.sum;
 }
 
 #define DEFINE_ROWS(ISA)                                                                    \

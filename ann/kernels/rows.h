@@ -84,14 +84,15 @@ struct annk_row_ops {
                    uint32_t *words, struct annk_row_code *out);
 
     /*
-     * The table of sums of y [padded]: for each 4 dimensions the 16 sums of
-     * their values with signs (bit j of the index set: + value j), above the
-     * least one, in units of one step, rounded.  A chunk of 32 dimensions has
-     * 128 entries: those of dimensions 8g..8g+3 at 16g, those of 8g+4..8g+7 at
-     * 64 + 16g.  Sets sums (which points to them), scale and offset of q.
+     * The table of sums of a query [padded], -127..127 in units of `step`: with
+     * w the halves of the magnitudes, for each 4 dimensions and each 4 bits the
+     * sum of the w whose bit is the sign of the query there (1: above 0).  A
+     * chunk of 32 dimensions has 128 entries: those of dimensions 8g..8g+3 at
+     * 16g, those of 8g+4..8g+7 at 64 + 16g.  Sets sums (which points to them),
+     * scale and offset of q.  The same in every table.
      */
-    void (*sums)(const float *y, size_t padded, unsigned planes, uint8_t *entries,
-                 struct annk_row_query *q);
+    void (*sums)(const int8_t *query, float step, size_t padded, unsigned planes,
+                 uint8_t *entries, struct annk_row_query *q);
 };
 
 static inline size_t annk_row_group_bytes(size_t padded, unsigned planes)

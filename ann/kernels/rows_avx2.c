@@ -189,38 +189,46 @@ static size_t row_lowest(const float *dists, size_t n)
     return i;
 }
 
-/* v or -v in each lane, by the bits of `negative`. */
-ALWAYS __m256 with_signs(float v, int negative)
+/* The 16 entries of 4 dimensions, the weights above 0 at `first` on and those below 8 behind. */
+ALWAYS __m128i entries_of(__m128i weights, unsigned first)
 {
-    const __m256i lane = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
-    const __m256i sign = _mm256_and_si256(_mm256_sllv_epi32(_mm256_set1_epi32(negative), lane),
-                                          _mm256_set1_epi32((int)0x80000000));
-    return _mm256_xor_ps(_mm256_set1_ps(v), _mm256_castsi256_ps(sign));
+    const __m128i bits = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i sum = _mm_setzero_si128();
+    for (unsigned j = 0; j < 4; j++) {
+        const __m128i clear = _mm_cmpeq_epi8(
+            _mm_and_si128(bits, _mm_set1_epi8((char)(1 << j))), _mm_setzero_si128());
+        const __m128i from = _mm_add_epi8(_mm_set1_epi8((char)(first + j)),
+                                          _mm_and_si128(clear, _mm_set1_epi8(8)));
+        sum = _mm_add_epi8(sum, _mm_shuffle_epi8(weights, from));
+    }
+    return sum;
 }
 
-/* The 16 entries of 4 dimensions. */
-ALWAYS void fill_table(const float *v, float per_step, uint8_t *entries)
+ALWAYS int32_t sum_of_lanes(__m128i x)
 {
-    const __m256 s01 = _mm256_add_ps(with_signs(v[0], 0x55), with_signs(v[1], 0x33)),
-                 s2 = with_signs(v[2], 0x0f), s3 = _mm256_set1_ps(v[3]),
-                 step = _mm256_set1_ps(per_step), half = _mm256_set1_ps(0.5f),
-                 least = _mm256_set1_ps(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]));
-    const __m256 low = _mm256_add_ps(s01, _mm256_sub_ps(s2, s3)),
-                 high = _mm256_add_ps(s01, _mm256_add_ps(s2, s3));
-    const __m256i e0 = _mm256_cvttps_epi32(
-                      _mm256_fmadd_ps(_mm256_add_ps(low, least), step, half)),
-                  e1 = _mm256_cvttps_epi32(
-                      _mm256_fmadd_ps(_mm256_add_ps(high, least), step, half));
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(e0, e1), 0xd8);
-    _mm_storeu_si128((void *)entries, _mm_packus_epi16(_mm256_castsi256_si128(words),
-                                                       _mm256_extracti128_si256(words, 1)));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1)));
 }
 
-static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+static struct row_weights row_fills(const int8_t *query, size_t padded, uint8_t *entries)
 {
-    for (size_t at = 0; at < padded; at += 32, entries += 128)
-        for (unsigned g = 0; g < 8; g++)
-            fill_table(y + at + 4 * g, per_step, entries + 64 * (g & 1) + 16 * (g >> 1));
+    const __m128i most = _mm_set1_epi8(ROW_WEIGHT_MAX), zero = _mm_setzero_si128();
+    const __m128i ones = _mm_set1_epi16(1);
+    __m128i sum = zero, dot = zero, norm = zero;
+    for (size_t at = 0; at < padded; at += 8) {
+        const __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)(query + at));
+        const __m128i size = _mm_abs_epi8(v), above = _mm_cmpgt_epi8(v, zero);
+        const __m128i w = _mm_min_epu8(_mm_avg_epu8(size, zero), most);
+        const __m128i both = _mm_unpacklo_epi64(_mm_and_si128(above, w),
+                                                _mm_andnot_si128(above, w));
+        sum = _mm_add_epi32(sum, _mm_sad_epu8(w, zero));
+        dot = _mm_add_epi32(dot, _mm_madd_epi16(_mm_maddubs_epi16(size, w), ones));
+        norm = _mm_add_epi32(norm, _mm_madd_epi16(_mm_maddubs_epi16(w, w), ones));
+        uint8_t *table = entries + at / 32 * 128 + at % 32 * 2;
+        _mm_storeu_si128((__m128i *)(void *)table, entries_of(both, 0));
+        _mm_storeu_si128((__m128i *)(void *)(table + 64), entries_of(both, 4));
+    }
+    return (struct row_weights){sum_of_lanes(sum), sum_of_lanes(dot), sum_of_lanes(norm)};
 }
 
 DEFINE_ROWS(avx2);

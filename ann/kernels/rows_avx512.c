@@ -141,26 +141,47 @@ static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)
     return kept;
 }
 
-/* A sum is that of all with minus signs, 0 above the least, and twice each value with a plus. */
-static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+/* Lane g of a and b: the weights above 0 of dimensions 8g..8g+7 and those below; an entry takes
+ * from one or the other by each of its bits. */
+ALWAYS __m512i entries_of(__m512i weights, unsigned first)
 {
-    const __m512 two = _mm512_set1_ps(2 * per_step), zero = _mm512_setzero_ps();
-    const __m512 s0 = _mm512_maskz_mov_ps(0xaaaa, two), s1 = _mm512_maskz_mov_ps(0xcccc, two),
-                 s2 = _mm512_maskz_mov_ps(0xf0f0, two), s3 = _mm512_maskz_mov_ps(0xff00, two);
-    for (size_t at = 0; at < padded; at += 32, entries += 128)
-        for (unsigned g = 0; g < 8; g++) {
-            const float *v = y + at + 4 * g;
-            const float base = (fabsf(v[0]) - v[0] + (fabsf(v[1]) - v[1])) +
-                               (fabsf(v[2]) - v[2] + (fabsf(v[3]) - v[3]));
-            __m512 e = _mm512_set1_ps(base * per_step + 0.5f);
-            e = _mm512_fmadd_ps(s0, _mm512_set1_ps(v[0]), e);
-            __m512 f = _mm512_mul_ps(s2, _mm512_set1_ps(v[2]));
-            e = _mm512_fmadd_ps(s1, _mm512_set1_ps(v[1]), e);
-            f = _mm512_fmadd_ps(s3, _mm512_set1_ps(v[3]), f);
-            const __m512 sum = _mm512_max_ps(_mm512_add_ps(e, f), zero);
-            _mm_storeu_si128((__m128i *)(entries + 64 * (g & 1) + 16 * (g >> 1)),
-                             _mm512_cvtusepi32_epi8(_mm512_cvttps_epu32(sum)));
-        }
+    const __m128i bits = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i sum = _mm512_setzero_si512();
+    for (unsigned j = 0; j < 4; j++) {
+        const __m128i set = _mm_cmpeq_epi8(_mm_and_si128(bits, _mm_set1_epi8((char)(1 << j))),
+                                           _mm_setzero_si128());
+        const __m128i from = _mm_add_epi8(_mm_set1_epi8((char)(first + j)),
+                                          _mm_and_si128(set, _mm_set1_epi8(8)));
+        sum = _mm512_add_epi8(sum,
+                              _mm512_shuffle_epi8(weights, _mm512_broadcast_i32x4(from)));
+    }
+    return sum;
+}
+
+static struct row_weights row_fills(const int8_t *query, size_t padded, uint8_t *entries)
+{
+    const __m512i most = _mm512_set1_epi8(ROW_WEIGHT_MAX), zero = _mm512_setzero_si512();
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    __m512i sum = zero, dot = zero, norm = zero;
+    for (size_t at = 0; at < padded; at += 64, entries += 256) {
+        const __m512i v = _mm512_loadu_si512(query + at), size = _mm512_abs_epi8(v);
+        const __m512i w = _mm512_min_epu8(_mm512_avg_epu8(size, zero), most);
+        const __mmask64 above = _mm512_cmpgt_epi8_mask(v, zero);
+        const __m512i a = _mm512_maskz_mov_epi8(above, w);
+        const __m512i b = _mm512_maskz_mov_epi8(~above, w);
+        const __m512i low = _mm512_permutex2var_epi64(a, first, b);
+        const __m512i high = _mm512_permutex2var_epi64(a, second, b);
+        sum = _mm512_add_epi64(sum, _mm512_sad_epu8(w, zero));
+        dot = _mm512_dpbusd_epi32(dot, size, w);
+        norm = _mm512_dpbusd_epi32(norm, w, w);
+        _mm512_storeu_si512(entries, entries_of(low, 0));
+        _mm512_storeu_si512(entries + 64, entries_of(low, 4));
+        _mm512_storeu_si512(entries + 128, entries_of(high, 0));
+        _mm512_storeu_si512(entries + 192, entries_of(high, 4));
+    }
+    return (struct row_weights){(int32_t)_mm512_reduce_add_epi64(sum),
+                                _mm512_reduce_add_epi32(dot), _mm512_reduce_add_epi32(norm)};
 }
 
 DEFINE_ROWS(avx512);

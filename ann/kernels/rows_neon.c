@@ -137,30 +137,39 @@ static size_t row_lowest(const float *dists, size_t n)
     return i;
 }
 
-/* The 16 entries of 4 dimensions. */
-ALWAYS void fill_table(const float *v, float per_step, uint8_t *entries)
+/* The 16 entries of 4 dimensions, the weights above 0 at `first` on and those below 8 behind. */
+ALWAYS uint8x16_t entries_of(uint8x16_t weights, unsigned first)
 {
-    static const float first[4] = {-1, 1, -1, 1}, second[4] = {-1, -1, 1, 1};
-    const float32x4_t s01 = vaddq_f32(vmulq_n_f32(vld1q_f32(first), v[0]),
-                                      vmulq_n_f32(vld1q_f32(second), v[1])),
-                      least =
-                          vdupq_n_f32(fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3])),
-                      half = vdupq_n_f32(0.5f);
-    uint16x4_t words[4];
-    for (int k = 0; k < 4; k++) {
-        const float s23 = (k & 1 ? v[2] : -v[2]) + (k & 2 ? v[3] : -v[3]);
-        const float32x4_t sum = vaddq_f32(vaddq_f32(s01, vdupq_n_f32(s23)), least);
-        words[k] = vqmovun_s32(vcvtq_s32_f32(vfmaq_n_f32(half, sum, per_step)));
+    static const uint8_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const uint8x16_t bits = vld1q_u8(numbers);
+    uint8x16_t sum = vdupq_n_u8(0);
+    for (unsigned j = 0; j < 4; j++) {
+        const uint8x16_t clear = vceqzq_u8(vandq_u8(bits, vdupq_n_u8((uint8_t)(1 << j))));
+        const uint8x16_t from = vaddq_u8(vdupq_n_u8((uint8_t)(first + j)),
+                                         vandq_u8(clear, vdupq_n_u8(8)));
+        sum = vaddq_u8(sum, vqtbl1q_u8(weights, from));
     }
-    vst1_u8(entries, vqmovn_u16(vcombine_u16(words[0], words[1])));
-    vst1_u8(entries + 8, vqmovn_u16(vcombine_u16(words[2], words[3])));
+    return sum;
 }
 
-static void row_fills(const float *y, size_t padded, float per_step, uint8_t *entries)
+static struct row_weights row_fills(const int8_t *query, size_t padded, uint8_t *entries)
 {
-    for (size_t at = 0; at < padded; at += 32, entries += 128)
-        for (unsigned g = 0; g < 8; g++)
-            fill_table(y + at + 4 * g, per_step, entries + 64 * (g & 1) + 16 * (g >> 1));
+    uint32x4_t sum = vdupq_n_u32(0), dot = sum, norm = sum;
+    for (size_t at = 0; at < padded; at += 8) {
+        const int8x8_t v = vld1_s8(query + at);
+        const uint8x8_t size = vreinterpret_u8_s8(vabs_s8(v)), above = vcgtz_s8(v);
+        const uint8x8_t w =
+            vmin_u8(vrhadd_u8(size, vdup_n_u8(0)), vdup_n_u8(ROW_WEIGHT_MAX));
+        const uint8x16_t both = vcombine_u8(vand_u8(above, w), vbic_u8(w, above));
+        sum = vpadalq_u16(sum, vmovl_u8(w));
+        dot = vpadalq_u16(dot, vmull_u8(size, w));
+        norm = vpadalq_u16(norm, vmull_u8(w, w));
+        uint8_t *table = entries + at / 32 * 128 + at % 32 * 2;
+        vst1q_u8(table, entries_of(both, 0));
+        vst1q_u8(table + 64, entries_of(both, 4));
+    }
+    return (struct row_weights){(int32_t)vaddvq_u32(sum), (int32_t)vaddvq_u32(dot),
+                                (int32_t)vaddvq_u32(norm)};
 }
 
 DEFINE_ROWS(neon);
