@@ -200,19 +200,20 @@ static uint32_t entry_level(const struct hnsw *h, uint32_t *count)
 /* Puts a node into the table's place n. */
 static void put_entry(const struct hnsw *h, uint8_t *row, uint32_t n, uint32_t slot)
 {
-    const size_t padded = h->vec->codes.frame.padded;
+    const size_t padded = hnsw_entry_padded(h);
     uint8_t *group = row + padded + n / 16 * annk_row_group_bytes(padded, 1);
     uint16_t *a = (uint16_t *)(void *)(group + 64) + n % 16;
     struct annk_row_code code;
     h->row_ops->encode(row, codes_row(&h->vec->codes, slot), padded, 1,
                        (uint32_t *)(void *)(group + 128) + n % 16, &code);
+    code.norm = ((const int32_t *)h->vec->codes.norms.data)[slot]; /* of all dimensions */
     ((uint32_t *)(void *)group)[n % 16] = slot;
     factors(&h->vec->codes, &code, a, a + 16);
 }
 
 void hnsw_entries_make(struct hnsw *h)
 {
-    const size_t padded = h->vec->codes.frame.padded, step = annk_row_group_bytes(padded, 1);
+    const size_t padded = hnsw_entry_padded(h), step = annk_row_group_bytes(padded, 1);
     uint32_t count, n = 0, on_below = 0, met = 0;
     h->entry_groups = 0;
     buf_free(&h->entries);

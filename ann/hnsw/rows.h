@@ -13,6 +13,16 @@
 
 #define HNSW_ENTRIES 1024 /* nodes of the table that a search begins with, at most */
 
+/* Dimensions of code space the table knows: after the rotation any of them are as good as
+ * others, and to find a place to begin so many do. */
+#define HNSW_ENTRY_DIMS 256
+
+static inline uint32_t hnsw_entry_padded(const struct hnsw *h)
+{
+    const uint32_t padded = h->vec->codes.frame.padded;
+    return padded < HNSW_ENTRY_DIMS ? padded : HNSW_ENTRY_DIMS;
+}
+
 static inline size_t hnsw_row_groups(const struct hnsw *h)
 {
     return ((size_t)h->m0 + 15) / 16;

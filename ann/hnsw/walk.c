@@ -34,6 +34,7 @@ struct walk {
     uint64_t hops, cap, distances;
     bool gated;
     const struct annk_row_ops *ops;
+    float step; /* of the query's code */
 };
 
 /* ---- effort ---- */
@@ -186,8 +187,9 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
     struct annk_row_query all = *rq;
     all.planes = 1;
     all.groups = w->h->entry_groups;
-    /* The sums are the same for any number of planes, their offset is not. */
-    all.offset = rq->offset / (float)((1u << rq->planes) - 1);
+    all.padded = hnsw_entry_padded(w->h);
+    /* The sums are the same for any number of planes and dimensions, their offset is not. */
+    w->ops->sums(rq->query, w->step, all.padded, 1, w->s->sums.data, &all);
     const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY,
                                   w->s->visited.data, w->dists, w->ids);
     for (size_t i = 0; i < STARTS && i < n; i++) {
@@ -354,6 +356,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         .cap = (uint64_t)((double)q->effort * thin * CAP_PER_EFFORT) + 16,
         .gated = q->allowed || h->removed > 0 || v->live < h->linked,
         .ops = h->row_ops,
+        .step = cq->step,
     };
     set_band(&w, cq);
     if (h->rows_on) {
