@@ -357,7 +357,8 @@ static ann_err check_run(const struct vectors *v, const float *x, size_t first, 
                         isnan(x[bad]) ? "NaN" : "infinite");
     for (size_t i = 0; i < n && !*nonzero; i++)
         *nonzero = x[i] != 0;
-    for (size_t i = 0; i < n && limit < INFINITY; i++)
+    const bool large = limit < INFINITY && v->ops->max_abs_f32(x, n) > limit;
+    for (size_t i = 0; i < n && large; i++)
         if (fabsf(x[i]) > limit)
             return ANN_FAIL(ANN_EINVAL, "%s %zu: element %zu is %g, too large for %s", what,
                             row, first + i, (double)x[i], dtype_name(v->store));
