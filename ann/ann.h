@@ -482,10 +482,10 @@ ANN_API ANN_CHECKED ann_err ann_recall(const ann_index *ix, ann_view q,
 typedef struct ann_calibration {
     size_t size;
     size_t k;            /* that it was made for; 10 */
-    size_t queries;      /* looked at: those given, or sampled (0: 1000) */
+    size_t queries;      /* looked at: those given, or sampled (0: 2000) */
     double recall;       /* highest that the largest effort reached */
-    double confidence;   /* that a recall asked for is at least reached in the
-                            mean; 0.95 */
+    double confidence;   /* that the mean recall of such queries is at least
+                            the one asked for, less 0.01; 0.95 */
     uint64_t seed;       /* of the sample */
 } ann_calibration;
 
@@ -493,15 +493,18 @@ typedef struct ann_calibration {
     { sizeof(ann_calibration), 0, 0, 0, 0, 0 }
 
 /* Learns which effort gives which recall, by exact search: of q, or (q.n 0)
- * of stored vectors, sampled and perturbed.  Kept in the file; used where
+ * of sampled stored vectors, each hidden from its own search; queries such as
+ * will come foretell better.  Kept in the file; used where
  * ann_search_params.recall is given.  c may be NULL; k, queries, confidence
  * and seed are read, what was done is written back.  Excludes changes, not
- * searches.  ANN_ENOTSUP for flat (always exact). */
+ * searches.  When more than a quarter of the vectors have been added or
+ * removed since, it ends.  ANN_ENOTSUP for flat (always exact). */
 ANN_API ANN_CHECKED ann_err ann_calibrate(ann_index *ix, ann_view q,
                                           ann_calibration *c);
 
-/* The effort that a recall takes for k results; ANN_EUNTRAINED without a
- * calibration, ANN_EINVAL for a recall that no effort reached. */
+/* The effort that a recall takes for k results, rounded up (params.recall
+ * takes it unrounded); ANN_EUNTRAINED without a calibration, ANN_EINVAL for a
+ * recall that no effort reached. */
 ANN_API ANN_CHECKED ann_err ann_effort_for(const ann_index *ix, double recall,
                                            size_t k, size_t *effort);
 

@@ -2,7 +2,9 @@
  *
  * Place: front door.  Each effort of a ladder is tried on the same queries, whose true neighbours
  * are found once by the flat kind; a curve for each of a few k.  Without queries, stored vectors
- * are moved away from where they are, so that the graph has no node just there: `move` says how.
+ * are sampled and taken out: the walk for one passes over its node as if it had been there, so
+ * that neither answer nor way is easier than for a vector that the index does not have.  Moving
+ * the vectors instead foretold recall worse (docs/recall.md).
  *
  * Invariant: same index, queries and seed: same curve, for any number of threads. */
 #include <config.h>
@@ -15,23 +17,24 @@
 #include "ann/base/rng.h"
 #include "ann/internal.h"
 
-#define QUERIES_DEFAULT 1000
+#define QUERIES_DEFAULT 2000
 #define QUERIES_MAX 100000
 #define CONFIDENCE_DEFAULT 0.95
 #define K_USUAL 10
 #define CHUNK 256         /* queries between two calls of the progress function */
-#define NEAR 16           /* neighbours a sampled vector is moved by */
-#define NEAR_EFFORT 64
-#define ENOUGH 0.999     /* recall at which a curve ends */
+#define LEAST_SHARE 16    /* a curve begins at an effort of k by this */
+#define ENOUGH 0.999      /* recall at which it ends */
 #define DEAREST 8         /* ... or where a query looks at this part of many vectors */
 #define MANY 100000
+#define GAP 0.02          /* steps of recall wider than this are halved, */
+#define GAP_FROM 0.7      /* from this recall on */
 #define CURVES 4
-#define STEPS 31
+#define STEPS (CURVE_POINTS / CURVES)
 
 /* 1, 2, 3, 4, 6, 8, 11, 16, ...: each about the square root of two times the one before. */
 static size_t ladder(size_t i)
 {
-    static const double root = 1.4142135623730951;
+    const double root = 1.4142135623730951;
     if (i < 4)
         return i + 1;
     const size_t half = i - 4 + 5; /* 6 is sqrt(2)^5 */
@@ -42,7 +45,7 @@ struct run {
     ann_index *ix;
     ann_view queries;
     void *rows;           /* of the queries, if they were sampled */
-    ann_id *self;         /* [n]: the vector that each was made of, or NULL */
+    uint32_t *slots;      /* [n]: the vector that each was made of, or NULL */
     struct query_params params;
     uint32_t k[CURVES];
     size_t curves;
@@ -83,30 +86,6 @@ static ann_view part_of(const struct run *r, const ann_view *v, size_t from, siz
 
 /* ---- queries made of stored vectors ---- */
 
-/* x moved by the way between two of its near neighbours a and b: as far away as a fresh vector
- * would be from its nearest, and along what the data fill rather than into the void.  Of what
- * was tried (docs/recall.md) it foretells the recall of queries best. */
-static void move(const struct vectors *v, float *x, const float *a, const float *b)
-{
-    const float least = v->store == ANN_I8 ? -128 : 0, most = v->store == ANN_I8 ? 127 : 255;
-    for (uint32_t i = 0; i < v->dim; i++) {
-        if (v->store == ANN_B1)
-            x[i] = a[i] != b[i] ? 1 - x[i] : x[i];
-        else
-            x[i] += a[i] - b[i];
-        if (v->store == ANN_I8 || v->store == ANN_U8)
-            x[i] = fminf(fmaxf(x[i], least), most);
-    }
-}
-
-/* The stored vector of an id, or what its code stands for; the writer's lock keeps it there. */
-static void stored(const ann_index *ix, ann_id id, float *out, float *scratch)
-{
-    pthread_rwlock_rdlock(index_gate(ix));
-    vectors_decode(&ix->vec, idmap_find(&ix->ids, &ix->vec, id), out, scratch);
-    pthread_rwlock_unlock(index_gate(ix));
-}
-
 /* x as row i of the queries, in the type that the index takes. */
 static void put_row(const struct run *r, size_t i, const float *x)
 {
@@ -127,14 +106,15 @@ static void put_row(const struct run *r, size_t i, const float *x)
 }
 
 /* Distinct live slots [n] in random order. */
-static ann_err pick_slots(const ann_index *ix, size_t n, uint64_t *random, uint32_t *slots)
+static ann_err pick_slots(const ann_index *ix, size_t n, uint64_t seed, uint32_t *slots)
 {
+    uint64_t random = seed;
     const uint32_t all = ix->vec.slots;
     uint64_t *seen = mem_zalloc(1, bitmap_bytes(all));
     if (!seen)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u slots", all);
     for (size_t i = 0; i < n;) { /* n is at most half of the live ones, or all are taken */
-        uint32_t s = (uint32_t)rng_below(random, all);
+        uint32_t s = (uint32_t)rng_below(&random, all);
         while (!vectors_is_live(&ix->vec, s) || (seen[s >> 6] >> (s & 63) & 1))
             s = s + 1 < all ? s + 1 : 0;
         seen[s >> 6] |= UINT64_C(1) << (s & 63);
@@ -144,114 +124,73 @@ static ann_err pick_slots(const ann_index *ix, size_t n, uint64_t *random, uint3
     return ANN_OK;
 }
 
-/* Moves rows [from, from + n), which are stored vectors, by two of each's near neighbours. */
-static ann_err move_rows(struct run *r, size_t from, size_t n, uint64_t seed, float *room)
-{
-    ann_index *ix = r->ix;
-    const uint32_t dim = ix->vec.dim;
-    const ann_view part = part_of(r, &r->queries, from, n);
-    struct query_params p = r->params;
-    p.k = NEAR + 1;
-    p.effort = NEAR_EFFORT;
-    ann_err err = query_all(ix, &part, &p, r->ids, r->dists);
-    for (size_t i = 0; i < n && !err; i++) {
-        ann_id *ids = r->ids + i * p.k;
-        uint64_t random = rng_at(seed, from + i);
-        size_t near = 0;
-        for (size_t j = 0; j < p.k; j++)
-            if (ids[j] != ANN_NO_ID && ids[j] != r->self[from + i])
-                ids[near++] = ids[j];
-        if (near < 2)
-            continue;
-        const size_t a = rng_below(&random, near);
-        const size_t b = (a + 1 + rng_below(&random, near - 1)) % near;
-        float *scratch = room + 3 * (size_t)dim;
-        stored(ix, r->self[from + i], room, scratch);
-        stored(ix, ids[a], room + dim, scratch);
-        stored(ix, ids[b], room + 2 * (size_t)dim, scratch);
-        move(&ix->vec, room, room + dim, room + 2 * (size_t)dim);
-        const ann_view one = {room, 1, 0, ANN_F32};
-        if (r->queries.dtype != ANN_F32 || vectors_check(&ix->vec, &one, "query") == ANN_OK)
-            put_row(r, from + i, room); /* else it stays where it was */
-    }
-    return err;
-}
-
 static ann_err sample(struct run *r, size_t n, uint64_t seed)
 {
-    ann_index *ix = r->ix;
+    const ann_index *ix = r->ix;
     const struct vectors *v = &ix->vec;
-    uint64_t random = rng_at(seed, UINT64_MAX);
     const bool floats = dtype_is_float(v->store) || v->store == ANN_NONE;
     r->queries = (ann_view){NULL, n, 0, floats ? ANN_F32 : v->store};
-    uint32_t *slots = mem_alloc(n * sizeof *slots);
-    float *room = mem_alloc((3 * (size_t)v->dim + vectors_scratch(v)) * sizeof *room);
-    r->self = mem_alloc(n * sizeof *r->self);
+    float *x = mem_alloc((v->dim + vectors_scratch(v)) * sizeof *x);
+    r->slots = mem_alloc(n * sizeof *r->slots);
     r->rows = mem_alloc(n * dtype_row_bytes(r->queries.dtype, v->dim));
     r->queries.data = r->rows;
     ann_err err = ANN_OK;
-    if (!slots || !room || !r->self || !r->rows)
+    if (!x || !r->slots || !r->rows)
         err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", n);
     if (!err)
-        err = pick_slots(ix, n, &random, slots);
+        err = pick_slots(ix, n, seed, r->slots);
+    pthread_rwlock_rdlock(index_gate(ix));
     for (size_t i = 0; i < n && !err; i++) {
-        r->self[i] = idmap_id(&ix->ids, slots[i]);
-        stored(ix, r->self[i], room, room + 3 * (size_t)v->dim);
-        put_row(r, i, room);
+        vectors_decode(v, r->slots[i], x, x + v->dim);
+        put_row(r, i, x);
     }
-    for (size_t i = 0; i < n && !err; i += CHUNK) {
-        const size_t some = n - i < CHUNK ? n - i : CHUNK;
-        err = move_rows(r, i, some, seed, room);
-        if (!err)
-            err = step(r, some);
-    }
-    mem_free(slots);
-    mem_free(room);
+    pthread_rwlock_unlock(index_gate(ix));
+    mem_free(x);
     return err;
 }
 
 /* ---- measuring ---- */
 
-/* Takes one's own vector out of a query's results [k + 1], or else the last. */
-static void drop_self(ann_id self, ann_id *ids, float *dists, size_t k)
+/* Place of an id among k, or k. */
+static size_t place_of(ann_id id, const ann_id *ids, size_t k)
 {
     size_t at = 0;
-    while (at < k && ids[at] != self)
+    while (at < k && ids[at] != id)
         at++;
-    memmove(ids + at, ids + at + 1, (k - at) * sizeof *ids);
-    memmove(dists + at, dists + at + 1, (k - at) * sizeof *dists);
+    return at;
 }
 
-/* Results [n, k] of queries [from, from + n), at r->ids and r->dists, k from row to row; with
- * sampled queries one more is asked for and one's own vector taken out. */
-static ann_err answers(struct run *r, size_t from, size_t n, size_t k,
-                       const struct query_params *given, bool exact)
+static ann_id self_of(const struct run *r, size_t query)
 {
+    return idmap_id(&r->ix->ids, r->slots[query]);
+}
+
+/* The true neighbours of queries [from, from + n); of sampled ones without themselves. */
+static ann_err find_some(struct run *r, size_t from, size_t n)
+{
+    const size_t k = r->most, found = k + (r->slots != NULL);
     const ann_view part = part_of(r, &r->queries, from, n);
-    struct query_params p = *given;
-    p.k = k + (r->self != NULL);
-    const ann_err err = exact ? recall_exact(r->ix, &part, &p, r->ids, r->dists)
-                              : query_all(r->ix, &part, &p, r->ids, r->dists);
-    for (size_t i = 0; i < n && !err && r->self; i++) {
-        drop_self(r->self[from + i], r->ids + i * p.k, r->dists + i * p.k, k);
-        memmove(r->ids + i * k, r->ids + i * p.k, k * sizeof *r->ids);
-        memmove(r->dists + i * k, r->dists + i * p.k, k * sizeof *r->dists);
+    struct query_params p = r->params;
+    p.k = found;
+    const ann_err err = recall_exact(r->ix, &part, &p, r->ids, r->dists);
+    for (size_t i = 0; i < n && !err; i++) {
+        ann_id *ids = r->ids + i * found;
+        float *dists = r->dists + i * found;
+        const size_t self = r->slots ? place_of(self_of(r, from + i), ids, k) : k;
+        memmove(ids + self, ids + self + 1, (found - k) * (k - self) * sizeof *ids);
+        memmove(dists + self, dists + self + 1, (found - k) * (k - self) * sizeof *dists);
+        memcpy(r->truth_ids + (from + i) * k, ids, k * sizeof *ids);
+        memcpy(r->truth + (from + i) * k, dists, k * sizeof *dists);
     }
     return err ? err : step(r, n);
 }
 
 static ann_err find_truth(struct run *r)
 {
-    const size_t n = r->queries.n, k = r->most;
+    const size_t n = r->queries.n;
     ann_err err = ANN_OK;
-    for (size_t i = 0; i < n && !err; i += CHUNK) {
-        const size_t some = n - i < CHUNK ? n - i : CHUNK;
-        err = answers(r, i, some, k, &r->params, true);
-        if (!err) {
-            memcpy(r->truth_ids + i * k, r->ids, some * k * sizeof *r->ids);
-            memcpy(r->truth + i * k, r->dists, some * k * sizeof *r->dists);
-        }
-    }
+    for (size_t i = 0; i < n && !err; i += CHUNK)
+        err = find_some(r, i, n - i < CHUNK ? n - i : CHUNK);
     return err;
 }
 
@@ -266,81 +205,128 @@ static double lower_bound(double mean, double variance, double n, double z)
     return low > 0 ? low : 0;
 }
 
-static ann_err measure(struct run *r, uint32_t k, size_t effort, struct curve_point *out)
+/* What a search of these queries found, added up. */
+struct shares {
+    size_t n;
+    double sum, squares;
+};
+
+/* Sampled queries ask for one more, and the last is dropped: the way to a vector's neighbours is
+ * in part the vector itself, and looking a bit further makes up for what a graph without it would
+ * have instead.  A search that came upon its own vector all the same began there, or looked at
+ * every vector: it tells nothing of an effort. */
+static ann_err measure_some(struct run *r, const struct query_params *given, size_t from, size_t n,
+                            struct shares *to)
+{
+    const ann_view part = part_of(r, &r->queries, from, n);
+    struct query_params p = *given;
+    p.k += r->slots != NULL;
+    p.barred = r->slots ? r->slots + from : NULL;
+    const ann_err err = query_all(r->ix, &part, &p, r->ids, r->dists);
+    for (size_t i = 0; i < n && !err; i++) {
+        const size_t truth = (from + i) * r->most;
+        const ann_id *ids = r->ids + i * p.k;
+        if (r->slots && place_of(self_of(r, from + i), ids, p.k) < p.k)
+            continue;
+        const double share = recall_share(ids, r->dists + i * p.k, r->truth_ids + truth,
+                                          r->truth + truth, given->k);
+        to->n++;
+        to->sum += share;
+        to->squares += share * share;
+    }
+    return err ? err : step(r, n);
+}
+
+static ann_err measure(struct run *r, uint32_t k, uint32_t effort, struct curve_point *out)
 {
     const size_t n = r->queries.n;
     ann_search_stats stats = {0};
     struct query_params p = r->params;
-    double sum = 0, squares = 0;
+    struct shares all = {0};
+    p.k = k;
     p.effort = effort;
     p.stats = &stats;
     for (size_t i = 0; i < n; i += CHUNK) {
-        const size_t some = n - i < CHUNK ? n - i : CHUNK;
-        const ann_err err = answers(r, i, some, k, &p, false);
+        const ann_err err = measure_some(r, &p, i, n - i < CHUNK ? n - i : CHUNK, &all);
         if (err)
             return err;
-        for (size_t j = 0; j < some; j++) {
-            const double share =
-                recall_share(r->ids + j * k, r->dists + j * k, r->truth_ids + (i + j) * r->most,
-                             r->truth + (i + j) * r->most, k);
-            sum += share;
-            squares += share * share;
-        }
     }
-    const double mean = sum / (double)n, variance = squares / (double)n - mean * mean;
-    *out = (struct curve_point){k, (uint32_t)effort, mean,
-                                fmin(mean, lower_bound(mean, variance, (double)n, r->z)),
+    const double count = (double)(all.n > 0 ? all.n : n);
+    const double mean = all.n > 0 ? all.sum / count : 1; /* none left: all were exact */
+    const double variance = all.n > 0 ? all.squares / count - mean * mean : 0;
+    *out = (struct curve_point){k, effort, mean,
+                                fmin(mean, lower_bound(mean, variance, count, r->z)),
                                 (double)stats.distances / (double)n};
     return ANN_OK;
 }
 
-/* Makes a curve that never falls: neighbours that do are both given their mean. */
+/* Makes a curve that never falls, the nearest to what was measured: where it fell, all of the
+ * run that did get its mean. */
 static void smooth(struct curve_point *p, size_t n)
 {
-    for (size_t i = 1; i < n; i++)
-        for (size_t first = i; first > 0; first--) { /* pool back as far as it falls */
-            size_t from = first, to = first;
-            double sum = 0, low = 0;
-            if (p[first - 1].recall <= p[first].recall)
-                break;
-            while (from > 0 && p[from - 1].recall == p[first - 1].recall)
-                from--;
-            while (to < i && p[to + 1].recall == p[first].recall)
-                to++;
-            for (size_t j = from; j <= to; j++) {
-                sum += p[j].recall;
-                low += p[j].low;
-            }
-            for (size_t j = from; j <= to; j++) {
-                p[j].recall = sum / (double)(to - from + 1);
-                p[j].low = low / (double)(to - from + 1);
-            }
-            first = from + 1;
+    size_t start[STEPS], runs = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t from = i;
+        double recall = p[i].recall, low = p[i].low;
+        for (; runs > 0 && p[start[runs - 1]].recall > recall; runs--) {
+            const size_t before = start[runs - 1];
+            const double a = (double)(from - before), b = (double)(i + 1 - from);
+            recall = (a * p[before].recall + b * recall) / (a + b);
+            low = (a * p[before].low + b * low) / (a + b);
+            from = before;
         }
+        start[runs++] = from;
+        for (size_t j = from; j <= i; j++) {
+            p[j].recall = recall;
+            p[j].low = low;
+        }
+    }
     for (size_t i = 1; i < n; i++)
         p[i].low = fmin(p[i].recall, fmax(p[i].low, p[i - 1].low));
+}
+
+/* The effort to try next: in the middle of the widest gap that is worth it, or 0; *at is the
+ * place of its point. */
+static uint32_t in_the_gap(const struct curve_point *p, size_t n, size_t *at)
+{
+    double widest = GAP;
+    uint32_t effort = 0;
+    for (size_t i = 1; i < n; i++) {
+        const double gap = p[i].recall - fmax(p[i - 1].recall, GAP_FROM);
+        if (gap <= widest || p[i].effort - p[i - 1].effort < 2)
+            continue;
+        widest = gap;
+        *at = i;
+        effort = (p[i].effort + p[i - 1].effort) / 2;
+    }
+    return effort;
 }
 
 static ann_err measure_curve(struct run *r, uint32_t k)
 {
     const uint32_t live = r->ix->vec.live;
-    struct curve_point *const first = r->found.points + r->found.n;
-    uint32_t n = 0;
-    for (size_t i = 0; i < STEPS; i++) {
+    struct curve_point *const p = r->found.points + r->found.n;
+    size_t n = 0, at;
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < STEPS && !err; i++) {
         size_t effort = ladder(i);
-        if (4 * effort < k)
+        if (LEAST_SHARE * effort < k)
             continue;
         effort = effort < live ? effort : live;
-        const ann_err err = measure(r, k, effort, &first[n]);
-        if (err)
-            return err;
-        const struct curve_point *p = &first[n++];
-        if (p->recall >= ENOUGH || effort == live ||
-            (live > MANY && p->distances > (double)live / DEAREST))
+        err = measure(r, k, (uint32_t)effort, &p[n]);
+        const struct curve_point *last = &p[n++];
+        if (last->recall >= ENOUGH || effort == live ||
+            (live > MANY && last->distances > (double)live / DEAREST))
             break;
     }
-    smooth(first, n);
-    r->found.n += n;
+    for (uint32_t effort; !err && n < STEPS && (effort = in_the_gap(p, n, &at)) > 0; n++) {
+        memmove(p + at + 1, p + at, (n - at) * sizeof *p);
+        err = measure(r, k, effort, &p[at]);
+    }
+    if (err)
+        return err;
+    smooth(p, n);
+    r->found.n += (uint32_t)n;
     return ANN_OK;
 }
 
@@ -363,7 +349,7 @@ static double quantile(double share)
 /* 1, 10, 100 and the k asked for, ascending. */
 static void choose_k(struct run *r, size_t asked)
 {
-    const uint32_t live = r->ix->vec.live - (r->self != NULL || r->queries.n == 0);
+    const uint32_t live = r->ix->vec.live - (r->queries.n == 0);
     const uint32_t usual[] = {1, 10, 100};
     bool in = false;
     for (size_t i = 0; i < 3; i++) {
@@ -381,9 +367,6 @@ static void choose_k(struct run *r, size_t asked)
 
 static ann_err check(const ann_index *ix, const ann_view *q, const ann_calibration *c)
 {
-    if (c->size < sizeof(size_t) || c->size > 4096)
-        return ANN_FAIL(ANN_EINVAL, "calibration.size is %zu: use ANN_CALIBRATION_INIT",
-                        c->size);
     if (c->k > ANN_K_MAX)
         return ANN_FAIL(ANN_EINVAL, "k is %zu: must be 1..%d", c->k, ANN_K_MAX);
     if (c->queries > QUERIES_MAX)
@@ -393,7 +376,7 @@ static ann_err check(const ann_index *ix, const ann_view *q, const ann_calibrati
                         c->confidence);
     if (ix->opt.kind == ANN_FLAT)
         return ANN_FAIL(ANN_ENOTSUP, "flat is always exact: there is nothing to calibrate");
-    return vectors_check(&ix->vec, q, "query");
+    return q->n == 0 ? ANN_OK : vectors_check(&ix->vec, q, "query");
 }
 
 static ann_err run_locked(struct run *r, const ann_calibration *c)
@@ -405,15 +388,15 @@ static ann_err run_locked(struct run *r, const ann_calibration *c)
                         c->k);
     choose_k(r, c->k);
     ann_err err = ANN_OK;
-    const size_t most = r->most > NEAR ? r->most : NEAR;
-    r->ids = mem_alloc(CHUNK * (most + 1) * sizeof *r->ids);
-    r->dists = mem_alloc(CHUNK * (most + 1) * sizeof *r->dists);
+    r->ids = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->ids);
+    r->dists = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->dists);
     size_t n = r->queries.n;
     if (n == 0)
         n = c->queries < live / 2 ? c->queries : live / 2;
-    r->total = n * (1 + 14 * r->curves); /* about as many efforts as it takes */
+    r->total = n * (1 + 20 * r->curves); /* about as many efforts as it takes */
     if (!r->ids || !r->dists)
-        err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu results", CHUNK * (most + 1));
+        err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu results",
+                       CHUNK * (r->most + 1));
     if (!err && r->queries.n == 0)
         err = sample(r, n, c->seed);
     r->truth_ids = mem_alloc(n * r->most * sizeof *r->truth_ids);
@@ -440,6 +423,9 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
     ann_calibration c = ANN_CALIBRATION_INIT;
     if (!ix)
         return ANN_FAIL(ANN_EINVAL, "index is NULL");
+    if (given && (given->size < sizeof(size_t) || given->size > 4096))
+        return ANN_FAIL(ANN_EINVAL, "calibration.size is %zu: use ANN_CALIBRATION_INIT",
+                        given->size);
     if (given)
         memcpy(&c, given, given->size < sizeof c ? given->size : sizeof c);
     c.k = c.k ? c.k : K_USUAL;
@@ -455,7 +441,8 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *r);
     r->ix = ix;
     r->queries = q;
-    r->params = (struct query_params){.kind = ix->kind, .state = ix->state, .threads = ix->opt.threads};
+    r->params = (struct query_params){
+        .kind = ix->kind, .state = ix->state, .threads = ix->opt.threads};
     r->z = quantile(c.confidence);
     pthread_mutex_lock(&ix->writer);
     err = run_locked(r, &c);
@@ -469,7 +456,7 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
         memcpy(given, &c, c.size < sizeof c ? c.size : sizeof c);
     }
     mem_free(r->rows);
-    mem_free(r->self);
+    mem_free(r->slots);
     mem_free(r->truth_ids);
     mem_free(r->truth);
     mem_free(r->ids);
@@ -490,7 +477,7 @@ ann_err ann_effort_for(const ann_index *ix, double recall, size_t k, size_t *eff
         return ANN_FAIL(ANN_ENOTSUP, "flat is always exact: it takes no effort");
     size_t found = 0;
     pthread_rwlock_rdlock(index_gate(ix));
-    const ann_err err = calibration_effort(&ix->calibration, recall, k, &found);
+    const ann_err err = calibration_effort(&ix->calibration, recall, k, &found, NULL);
     pthread_rwlock_unlock(index_gate(ix));
     if (!err)
         *effort = found;

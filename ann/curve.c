@@ -12,7 +12,7 @@
 #include "ann/internal.h"
 
 #define STALE_SHARE 4     /* changes of more than a quarter of the vectors end a calibration */
-#define BOUND_SLACK 0.005 /* the bound may be this much below the recall asked for */
+#define BOUND_SLACK 0.01  /* what is certain may be this much below the recall asked for */
 
 /* What a point may be counted on for: its mean, unless that is too uncertain. */
 static double promise(const struct curve_point *p)
@@ -61,7 +61,8 @@ double calibration_best(const struct calibration *c)
     return best;
 }
 
-ann_err calibration_effort(const struct calibration *c, double recall, size_t k, size_t *effort)
+ann_err calibration_effort(const struct calibration *c, double recall, size_t k, size_t *effort,
+                           double *fine)
 {
     const struct curve_point *below = NULL, *above = NULL;
     uint32_t n = 0, n_below = 0, n_above = 0;
@@ -99,8 +100,10 @@ ann_err calibration_effort(const struct calibration *c, double recall, size_t k,
     if (!(e > 0))
         return ANN_FAIL(ANN_EINVAL, "recall %g for k = %zu: calibration reached %.4f", recall, k,
                         best);
-    const double whole = ceil(e - 1e-9);
-    *effort = whole < ANN_EFFORT_MAX ? (size_t)whole : ANN_EFFORT_MAX;
+    e = e < ANN_EFFORT_MAX ? e : ANN_EFFORT_MAX;
+    *effort = (size_t)ceil(e - 1e-9);
+    if (fine)
+        *fine = e;
     return ANN_OK;
 }
 

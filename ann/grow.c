@@ -29,8 +29,10 @@ static ann_err grow(const ann_index *ix, const struct query_params *p, ann_searc
         return err;
     const uint32_t most = kind_passing(&ix->vec, &q);
     q.k = k < most ? k : most;
+    q.fine = 0;
     if (p->recall > 0)
-        err = calibration_effort(&ix->calibration, p->recall, q.k ? q.k : 1, &q.effort);
+        err = calibration_effort(&ix->calibration, p->recall, q.k ? q.k : 1, &q.effort,
+                                 &q.fine);
     else
         q.effort = p->effort > 2 * q.k ? p->effort : 2 * q.k;
     if (err)
@@ -42,7 +44,7 @@ static ann_err grow(const ann_index *ix, const struct query_params *p, ann_searc
         g->keys = more;
         g->room = q.k;
     }
-    err = query_run(ix, p, &q, s, g->keys, &g->found);
+    err = query_run(ix, p, &q, s, SLOT_NONE, g->keys, &g->found);
     g->all = !err && q.k == most;
     return err;
 }

@@ -18,7 +18,8 @@
 
 /* The effort where none is given: the recall's, else what the calibration says of a good one,
  * else one that suits most. */
-static ann_err choose_effort(const ann_index *ix, double recall, size_t k, size_t *out)
+static ann_err choose_effort(const ann_index *ix, double recall, size_t k, size_t *out,
+                             double *fine)
 {
     pthread_rwlock_rdlock(index_gate(ix));
     ann_err err = ANN_OK;
@@ -27,9 +28,9 @@ static ann_err choose_effort(const ann_index *ix, double recall, size_t k, size_
     if (ix->opt.kind == ANN_FLAT) /* always exact */
         err = ANN_OK;
     else if (recall > 0)
-        err = calibration_effort(c, recall, k, out);
+        err = calibration_effort(c, recall, k, out, fine);
     else if (calibration_holds(c) && RECALL_DEFAULT <= calibration_best(c))
-        (void)calibration_effort(c, RECALL_DEFAULT, k, out);
+        (void)calibration_effort(c, RECALL_DEFAULT, k, out, fine);
     pthread_rwlock_unlock(index_gate(ix));
     return err;
 }
@@ -60,11 +61,13 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *given,
     out->state = ix->state;
     out->k = p.k ? p.k : K_DEFAULT;
     out->effort = p.effort;
+    out->fine = 0;
     out->recall = ix->opt.kind == ANN_FLAT ? 0 : p.recall; /* that is always exact */
     out->threads = p.threads ? p.threads : ix->opt.threads;
     out->filter = p.filter;
     out->stats = p.stats;
-    return p.effort ? ANN_OK : choose_effort(ix, p.recall, out->k, &out->effort);
+    out->barred = NULL;
+    return p.effort ? ANN_OK : choose_effort(ix, p.recall, out->k, &out->effort, &out->fine);
 }
 
 /* ---- scratch ---- */
@@ -95,13 +98,14 @@ void scratch_return(const ann_index *ix, struct scratch *s)
 /* ---- one query ---- */
 
 /* Fills in what depends on the index as it is now; under the gate. */
-ann_err query_make(const ann_index *ix, const struct query_params *p,
-                               ann_search_stats *stats, struct kind_query *q)
+ann_err query_make(const ann_index *ix, const struct query_params *p, ann_search_stats *stats,
+                   struct kind_query *q)
 {
     const ann_filter *f = p->filter;
     if (f && f->compactions != ix->compactions)
         return ANN_FAIL(ANN_ESTALE, "the filter was made before the index was compacted");
-    *q = (struct kind_query){.k = p->k, .effort = p->effort, .stats = stats};
+    *q = (struct kind_query){.k = p->k, .effort = p->effort, .fine = p->fine,
+                              .stats = stats};
     if (f) {
         q->allowed = f->bits;
         q->allowed_slots = f->slots;
@@ -116,7 +120,7 @@ ann_err query_make(const ann_index *ix, const struct query_params *p,
 
 /* The k best as keys; s holds the prepared query.  Under the gate. */
 ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind_query *q,
-                  struct scratch *s, search_key *keys, size_t *found)
+                  struct scratch *s, uint32_t barred, search_key *keys, size_t *found)
 {
     size_t room, batch;
     *found = 0;
@@ -130,7 +134,12 @@ ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind
     if (p->kind->id != ANN_FLAT || ix->vec.store == ANN_NONE)
         vectors_query_codes(&ix->vec, s->query.data);
     q->query = s->query.data;
-    return p->kind->search(p->state, q, s, keys, found);
+    if (barred == SLOT_NONE)
+        return p->kind->search(p->state, q, s, keys, found);
+    scratch_visit(s, barred);
+    const ann_err failed = p->kind->search(p->state, q, s, keys, found);
+    scratch_unvisit(s); /* a search that looks at every vector does not */
+    return failed;
 }
 
 /* Keys as ids and distances; the rest of the row is filled up. */
@@ -158,7 +167,7 @@ static ann_err search_one(const ann_index *ix, const ann_view *view, size_t i,
     pthread_rwlock_rdlock(index_gate(ix));
     err = query_make(ix, p, stats, &q);
     if (!err)
-        err = query_run(ix, p, &q, s, keys, &found);
+        err = query_run(ix, p, &q, s, p->barred ? p->barred[i] : SLOT_NONE, keys, &found);
     if (!err)
         query_deliver(ix, keys, found, p->k, ids, dists);
     pthread_rwlock_unlock(index_gate(ix));

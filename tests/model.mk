@@ -12,3 +12,5 @@ tests_oom_test_SOURCES = tests/test_oom.c tests/oracle.c tests/oracle.h \
 unit_tests += tests/indexfile.test
 tests_indexfile_test_SOURCES = tests/test_indexfile.c tests/oracle.c tests/oracle.h \
 	tests/kfile_sample.c tests/kfile_sample.h
+unit_tests += tests/calibrate.test
+tests_calibrate_test_SOURCES = tests/test_calibrate.c tests/kfile_sample.c tests/kfile_sample.h

@@ -158,6 +158,18 @@ static ann_err op_recall(struct place *p)
     return ann_recall(p->ix, v, NULL, &r);
 }
 
+static ann_err op_calibrate(struct place *p)
+{
+    if (p->kind == ANN_FLAT) /* always exact */
+        return ANN_OK;
+    ann_calibration c = ANN_CALIBRATION_INIT;
+    ann_view v = p->fresh.view;
+    v.n = 5;
+    ann_err err = ann_calibrate(p->ix, v, &c);
+    c.queries = 5;
+    return err ? err : ann_calibrate(p->ix, (ann_view){0}, &c);
+}
+
 static ann_err op_compact(struct place *p)
 {
     return ann_compact(p->ix);
@@ -217,6 +229,7 @@ static const struct {
     {"iterate", op_iterate, 0},     {"recall", op_recall, 0},     {"compact", op_compact, 0},
     {"save", op_save, 0},           {"check", op_check, 0},       {"load", op_load, 0},
     {"map", op_map, 0},             {"file info", op_file_info, 0},
+    {"calibrate", op_calibrate, 0},
 };
 
 #define CALLS (int)(sizeof calls / sizeof *calls)

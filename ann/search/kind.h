@@ -23,6 +23,7 @@ struct kind_query {
     const void *query;        /* as vectors_query made it */
     size_t k;                 /* at most the live vectors */
     size_t effort;
+    double fine;              /* what effort was rounded up from, or 0 */
     const uint64_t *allowed;  /* a filter's bitmap, or NULL: every live slot */
     uint32_t allowed_slots;   /* bits it has; slots beyond do not pass */
     uint32_t allowed_count;   /* its ones */
