@@ -290,7 +290,9 @@ typedef struct ann_search_params {
 
 /* The k nearest of each query: ids [q.n, k] and dists [q.n, k], nearest
  * first, ties by the place where the vectors lie.  p may be NULL (defaults).
- * dists may be NULL.  Fewer than k vectors: the rest of the row is ANN_NO_ID
+ * dists may be NULL; then a graph of codes spares itself exact distances of
+ * what is a result for sure, and its order is right but for the rounding of
+ * codes.  Fewer than k vectors: the rest of the row is ANN_NO_ID
  * and infinity. */
 ANN_API ANN_CHECKED ann_err ann_search(const ann_index *ix, ann_view q,
                                        const ann_search_params *p,

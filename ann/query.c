@@ -166,6 +166,7 @@ static ann_err search_one(const ann_index *ix, const ann_view *view, size_t i,
     vectors_query(&ix->vec, view, i, s->query.data);
     pthread_rwlock_rdlock(index_gate(ix));
     err = query_make(ix, p, stats, &q);
+    q.ids_only = !dists;
     if (!err)
         err = query_run(ix, p, &q, s, p->barred ? p->barred[i] : SLOT_NONE, keys, &found);
     if (!err)
@@ -200,7 +201,7 @@ static void batch_query(void *arg, size_t i, unsigned worker)
     if (w->note.err)
         return;
     const ann_err err = search_one(b->ix, b->view, i, b->p, &w->stats, w->scratch, w->keys,
-                                   b->ids + i * k, b->dists + i * k);
+                                   b->ids + i * k, b->dists ? b->dists + i * k : NULL);
     if (err)
         error_take(&w->note, err);
 }
@@ -266,7 +267,8 @@ static ann_err batch_whole(struct batch *b, struct pool *pool, ann_search_stats 
     if (!err) {
         stats->queries += nq;
         for (size_t i = 0; i < nq; i++)
-            query_deliver(ix, keys + i * q.k, found[i], k, b->ids + i * k, b->dists + i * k);
+            query_deliver(ix, keys + i * q.k, found[i], k, b->ids + i * k,
+                          b->dists ? b->dists + i * k : NULL);
     }
     pthread_rwlock_unlock(index_gate(ix));
     pool_release(pool);
@@ -312,8 +314,8 @@ ann_err query_all(const ann_index *ix, const ann_view *view, const struct query_
         return ANN_FAIL(ANN_EINVAL, "%zu queries of %zu results", view->n, p->k);
     struct batch b = {.ix = ix, .view = view, .p = p};
     b.ids = mem_alloc(results * sizeof *b.ids);
-    b.dists = mem_alloc(results * sizeof *b.dists);
-    if (b.ids && b.dists)
+    b.dists = dists ? mem_alloc(results * sizeof *b.dists) : NULL;
+    if (b.ids && (b.dists || !dists))
         err = batch_run(&b, &stats);
     else
         err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu results", results);

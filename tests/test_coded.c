@@ -37,17 +37,31 @@ static void add(ann_index *ix, const float *x, size_t first, size_t n)
     ok(ann_add(ix, (ann_view){x + first * DIM, n, 0, ANN_F32}, NULL));
 }
 
+/* Whether a row has the same ids as another, in any order: ids alone cost less and are as many. */
+static bool same_ids(const ann_id *a, const ann_id *b, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        size_t times = 0;
+        for (size_t j = 0; j < k; j++)
+            times += b[j] == a[i];
+        if (times != 1)
+            return false;
+    }
+    return true;
+}
+
 /* Share of the true k nearest of `queries` that ix finds, ids being row numbers of x [n]. */
 static double recall(const ann_index *ix, const float *x, size_t n, const float *queries,
                      size_t effort)
 {
     enum { K = 10 };
     ann_search_params p = ANN_SEARCH_PARAMS_INIT;
-    ann_id ids[NQ * K];
+    ann_id ids[NQ * K], alone[NQ * K];
     float dists[NQ * K];
     p.k = K;
     p.effort = effort;
     ok(ann_search(ix, (ann_view){queries, NQ, 0, ANN_F32}, &p, ids, dists));
+    ok(ann_search(ix, (ann_view){queries, NQ, 0, ANN_F32}, &p, alone, NULL));
     size_t hits = 0;
     for (size_t q = 0; q < NQ; q++) {
         float truth[K];
@@ -64,6 +78,7 @@ static double recall(const ann_index *ix, const float *x, size_t n, const float 
                 }
         }
         graph_check_row(ids + q * K, dists + q * K, K, K);
+        ck_assert(same_ids(ids + q * K, alone + q * K, K));
         for (size_t j = 0; j < K; j++) {
             const double d =
                 oracle_distance(m, queries + q * DIM, x + ids[q * K + j] * DIM, DIM);

@@ -7,7 +7,12 @@
  * by the triangle inequality, with e_x at most codes.max_error and e_q known of the query.  The
  * candidates come by ascending distance of codes, so once the least that |q - x| can be is more
  * than the k-th exact distance so far, no later one can be a result.  q's own code is used for
- * the norm part of the distance, which only makes the error smaller than the bound. */
+ * the norm part of the distance, which only makes the error smaller than the bound.
+ *
+ * The band is what errors of codes do in fact: with e the error of a vector and of the query
+ * together, in directions as good as random, 2 e |q - x| / sqrt(dimensions) is a deviation, and
+ * three of them are the band around the k-th distance within which codes leave open whether a
+ * vector is a result. */
 #include <config.h>
 
 #include <math.h>
@@ -28,6 +33,33 @@ static double least(const struct hnsw *h, const struct code_query *cq, float dis
     return raw - 2e-6 * (fabs(raw) + fabs((double)cq->raw_shift) + cq->raw_scale);
 }
 
+float hnsw_code_error2(const struct hnsw *h, const struct code_query *cq)
+{
+    const struct codes *c = &h->vec->codes;
+    return c->step * c->step / 12 * (float)cq->padded + cq->error * cq->error;
+}
+
+void hnsw_band(const struct hnsw *h, const struct code_query *cq, float *root, float *add)
+{
+    const float error2 = hnsw_code_error2(h, cq);
+    *root = 6 * sqrtf(error2 / (float)cq->padded);
+    *add = 4 * error2;
+}
+
+/* Of ascending keys [n], n > k: how many are nearer than the k-th by more than the band. */
+static size_t count_sure(const struct hnsw *h, const struct code_query *cq,
+                         const search_key *keys, size_t k)
+{
+    float root, add;
+    const float kth = key_dist(keys[k - 1]);
+    hnsw_band(h, cq, &root, &add);
+    const float sure = kth - root * sqrtf(kth) - add;
+    size_t n = 0;
+    while (n < k && key_dist(keys[n]) < sure)
+        n++;
+    return n;
+}
+
 void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                  const search_key *keys, size_t n, size_t k, search_key *out)
 {
@@ -37,9 +69,18 @@ void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratc
     uint32_t *slots = s->slots.data;
     float *dists = s->dists.data;
     struct topk t = {.keys = out, .k = k};
-    size_t at = 0, run = k;
-    for (size_t i = 0; i < n; i++)
+    size_t at = 0, run;
+    if (q->ids_only) {
+        at = n == k ? k : count_sure(h, cq, keys, k);
+        memcpy(out, keys, at * sizeof *out);
+        t.keys += at;
+        t.k -= at;
+        if (t.k == 0)
+            return;
+    }
+    for (size_t i = at; i < n; i++)
         slots[i] = key_slot(keys[i]);
+    run = t.k;
     while (at < n) {
         if (run > n - at)
             run = n - at;

@@ -11,7 +11,7 @@
 #include "ann/hnsw/hnsw.h"
 #include "ann/kernels/rows.h"
 
-#define HNSW_ENTRIES 1024 /* nodes of the table that a search begins with, at most */
+#define HNSW_ENTRIES 512 /* nodes of the table that a search begins with, at most */
 
 /* Dimensions of code space the table knows: after the rotation any of them are as good as
  * others, and to find a place to begin so many do. */

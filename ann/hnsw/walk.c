@@ -85,18 +85,11 @@ static inline void enter_result(struct walk *w, float dist, uint32_t slot)
     w->band = kth + w->band_root * sqrtf(kth) + w->band_add;
 }
 
-/* What rounding to codes may do to distances: with e the error of a vector and of the query
- * together, in directions as good as random, 2 e |q - x| / sqrt(dimensions) is a deviation.  The k
- * nearest by codes and all within three of it are candidates.  Where the nearest are so near that
- * e hides them, all of them are looked at. */
+/* Where the nearest are so near that errors of codes hide them, all of them are looked at. */
 static void set_band(struct walk *w, const struct code_query *cq)
 {
-    const struct codes *c = &w->h->vec->codes;
-    const float cell = c->step * c->step / 12, padded = (float)cq->padded;
-    const float error2 = cell * padded + cq->error * cq->error;
-    w->floor = 8 * error2;
-    w->band_root = 6 * sqrtf(error2 / padded);
-    w->band_add = 4 * error2;
+    w->floor = 8 * hnsw_code_error2(w->h, cq);
+    hnsw_band(w->h, cq, &w->band_root, &w->band_add);
     w->band = INFINITY;
 }
 

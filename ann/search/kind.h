@@ -29,6 +29,7 @@ struct kind_query {
     uint32_t allowed_count;   /* its ones */
     uint32_t allowed_adds;    /* v->adds when it was made: what came later does not pass */
     struct ann_search_stats *stats; /* never NULL */
+    bool ids_only;            /* nobody asks how far the results are */
 };
 
 static inline bool kind_passes(const struct vectors *v, const struct kind_query *q,
