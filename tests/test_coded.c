@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ann/base/rng.h"
+#include "ann/hnsw/hnsw.h"
 #include "ann/internal.h"
 #include "tests/graph_data.h"
 
@@ -302,6 +303,45 @@ START_TEST(churn)
 }
 END_TEST
 
+/* What effort means is learned where there are enough vectors, the same by any threads, and kept
+ * in the file; a file that says what cannot be is refused. */
+START_TEST(spread)
+{
+    enum { MANY = 2600 };
+    static const float bad[] = {NAN, INFINITY, -1, 0.5f};
+    float *x = graph_clusters(MANY, DIM, 12, 9);
+    ann_index *ix = make("hnsw,metric=l2", 1), *back = NULL;
+    struct hnsw *h = ix->state;
+    add(ix, x, 0, N);
+    ck_assert_uint_eq(h->spread_nodes, 0);
+    add(ix, x, N, MANY - N);
+    ck_assert_uint_eq(h->spread_nodes, MANY);
+    ck_assert(h->spread[0] == 1 && hnsw_spread_check(h->spread) == ANN_OK);
+    ck_assert(hnsw_intrinsic_dim(h) > 2 && hnsw_intrinsic_dim(h) < 2 * DIM);
+    ck_assert(hnsw_gamma(h, 10, 10) == 1 && hnsw_gamma(h, 40, 10) > hnsw_gamma(h, 20, 10) &&
+              hnsw_gamma(h, 5, 10) < 1);
+    ann_index *other = make("hnsw,metric=l2", 3);
+    add(other, x, 0, N);
+    add(other, x, N, MANY - N);
+    ck_assert(memcmp(h->spread, ((struct hnsw *)other->state)->spread, sizeof h->spread) == 0);
+    ok(ann_save(ix, path_of("bytes")));
+    ok(ann_open(path_of("bytes"), NULL, &back));
+    ck_assert(memcmp(h->spread, ((struct hnsw *)back->state)->spread, sizeof h->spread) == 0);
+    ann_close(back);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const float good = h->spread[3];
+        h->spread[3] = bad[i];
+        ok(ann_save(ix, path_of("bytes")));
+        ck_assert_int_eq(ann_open(path_of("bytes"), NULL, &back), ANN_EDAMAGED);
+        h->spread[3] = good;
+    }
+    unlink(path_of("bytes"));
+    ann_close(other);
+    ann_close(ix);
+    free(x);
+}
+END_TEST
+
 static int stop_at_once(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     (void)what;
@@ -469,6 +509,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, churn, 0, SPECS);
     tcase_add_loop_test(c, canceled, 0, SPECS);
     tcase_add_loop_test(c, longer_and_longer, 0, 2);
+    tcase_add_test(c, spread);
     tcase_add_test(c, codes_alone);
     tcase_add_test(c, estimate_covers_codes);
 #endif

@@ -353,6 +353,8 @@ ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind
         err = hnsw_make_reachable(h, job);
     if (!err)
         err = hnsw_rows_finish(h, job);
+    if (!err)
+        err = hnsw_spread_make(h, job);
     build_free(&b);
     if (err)
         undo(h, slots, n, job);

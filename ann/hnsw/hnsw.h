@@ -6,7 +6,7 @@
  * graph.c memory, rows, levels   select.c choosing neighbours   build.c adding in batches
  * find.c near neighbours of a stored vector, workers' memory
  * search.c queries   remove.c removal, repair, renumbering   reach.c every node reachable
- * check.c soundness   hnsw_file.c sections and the kind table
+ * spread.c what effort means   check.c soundness   hnsw_file.c sections and the kind table
  *
  * Invariants: a row's links are distinct, not its own slot, slots of nodes in the graph whose
  * level is at least the row's; they stand at the front, HNSW_NONE behind them.  entry is in the
@@ -55,8 +55,9 @@ struct hnsw {
     uint32_t entry_nodes;  /* nodes of the graph when it was made */
     uint32_t entry_groups; /* of 16 places in entries; 0: descend from the entry */
 
-    /* Mean squared distance of the 10 * 2^i-th neighbour by that of the 10th; 0: not known. */
+    /* Squared distance of the 10 * 2^i-th neighbour by that of the 10th; 0: not known. */
     float spread[HNSW_RANKS];
+    uint32_t spread_nodes; /* there were when it was made */
 
     /* Known while the graph grows, derived again when needed: not in the file. */
     struct buf edge_dist; /* f32 [slots, m0]: distance of each level-0 link */
@@ -245,6 +246,12 @@ void hnsw_band(const struct hnsw *h, const struct code_query *cq, float *root, f
  * are nearer than the k-th by more than the band stay in the order of codes. */
 void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                  const search_key *keys, size_t n, size_t k, search_key *out);
+
+/* spread.c */
+/* Makes the table h->spread where the graph has grown enough since; without memory: an error. */
+ann_err hnsw_spread_make(struct hnsw *h, const struct kind_job *job);
+ann_err hnsw_spread_check(const float *spread); /* [HNSW_RANKS] */
+double hnsw_intrinsic_dim(const struct hnsw *h); /* 0: not known */
 
 /* search.c */
 ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratch *s,

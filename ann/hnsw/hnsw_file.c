@@ -19,6 +19,12 @@ enum {
     PARAM_PLANES = 9
 };
 
+/* The section "spread": the table and how many nodes it was made of. */
+#define SPREAD_BYTES (sizeof(float) * HNSW_RANKS + sizeof(uint32_t))
+_Static_assert(offsetof(struct hnsw, spread_nodes) ==
+                   offsetof(struct hnsw, spread) + sizeof(float) * HNSW_RANKS,
+               "the section is not one piece");
+
 static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile_part *parts)
 {
     const struct hnsw *h = state;
@@ -35,10 +41,12 @@ static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile
     parts[3] = (struct kfile_part){"upper_at", h->upper_at.data, h->slots, sizeof(uint32_t)};
     parts[4] =
         (struct kfile_part){"upper", h->upper.data, h->upper_rows, h->m * sizeof(uint32_t)};
-    if (!h->rows_on)
-        return 5;
-    parts[5] = (struct kfile_part){"rows", h->rows.data, h->slots, h->row_size};
-    return 6;
+    size_t n = 5;
+    if (h->spread_nodes > 0)
+        parts[n++] = (struct kfile_part){"spread", h->spread, 1, SPREAD_BYTES};
+    if (h->rows_on)
+        parts[n++] = (struct kfile_part){"rows", h->rows.data, h->slots, h->row_size};
+    return n;
 }
 
 /* The header's numbers within bounds; that the rest agrees with them is hnsw_check's to see. */
@@ -80,6 +88,17 @@ static ann_err read_params(const struct kfile_meta *meta, struct hnsw *h)
     return ANN_OK;
 }
 
+static ann_err take_spread(struct kfile *f, struct hnsw *h)
+{
+    struct buf b = {0};
+    ann_err err = kfile_take(f, "spread", 1, SPREAD_BYTES, &b);
+    if (err)
+        return err;
+    memcpy(h->spread, b.data, SPREAD_BYTES); /* ours: a mapped file may change */
+    buf_free(&b);
+    return hnsw_spread_check(h->spread);
+}
+
 static ann_err take_sections(struct kfile *f, struct hnsw *h)
 {
     ann_err err = kfile_take(f, "links", h->slots, h->m0 * sizeof(uint32_t), &h->links);
@@ -92,6 +111,8 @@ static ann_err take_sections(struct kfile *f, struct hnsw *h)
     if (!err)
         err = kfile_take(f, "upper", h->upper_rows, h->m * sizeof(uint32_t), &h->upper);
     uint64_t rows;
+    if (!err && kfile_has(f, "spread", &rows))
+        err = take_spread(f, h);
     if (!err && h->planes > 0 && kfile_has(f, "rows", &rows)) {
         h->row_size = hnsw_row_size(h);
         err = kfile_take(f, "rows", h->slots, h->row_size, &h->rows);
@@ -159,6 +180,7 @@ static void hnsw_info(const void *state, ann_info *info)
     info->graph_bytes = h->links.bytes + h->level.bytes + h->state.bytes + h->upper_at.bytes +
                         h->upper.bytes;
     info->row_bytes = h->rows.bytes;
+    info->intrinsic_dim = hnsw_intrinsic_dim(h);
     info->memory_bytes += buf_held(&h->rows) + buf_held(&h->entries) +
                           buf_held(&h->links) + buf_held(&h->level) + buf_held(&h->state) +
                           buf_held(&h->upper_at) + buf_held(&h->upper) +

@@ -39,32 +39,23 @@ struct walk {
 
 /* ---- effort ---- */
 
-/* Mean squared distance of the rank-th neighbour by that of the 10th. */
+/* Squared distance of the rank-th neighbour by that of the 10th; below it, as from there to the
+ * 20th. */
 static double spread_at(const struct hnsw *h, double rank)
 {
     const float *t = h->spread;
     const double at = log2(rank / 10);
     if (t[0] <= 0 || t[HNSW_RANKS - 1] <= 0)
         return exp2(at / 8); /* as in 16 dimensions */
-    if (at <= 0)
-        return t[0];
-    size_t i = (size_t)at;
+    size_t i = at > 0 ? (size_t)at : 0;
     if (i > HNSW_RANKS - 2)
         i = HNSW_RANKS - 2;
-    while (i > 0 && t[i + 1] <= 0)
-        i--;
     return (double)t[i] * pow((double)t[i + 1] / (double)t[i], at - (double)i);
 }
 
 float hnsw_gamma(const struct hnsw *h, double effort, double k)
 {
-    if (k < 10)
-        k = 10;
-    const double a = spread_at(h, effort > 10 ? effort : 10), b = spread_at(h, k);
-    double g = b > 0 ? a / b : 1;
-    if (effort < 10) /* less than the 10th: as in 16 dimensions */
-        g *= exp2(log2((effort < 1 ? 1 : effort) / 10) / 8);
-    return (float)g;
+    return (float)(spread_at(h, effort > 1 ? effort : 1) / spread_at(h, k > 1 ? k : 1));
 }
 
 /* ---- frontier and results ---- */
