@@ -244,9 +244,7 @@ static void to_floats(const struct annk_ops *ops, ann_dtype t, const void *row, 
 /* To unit length, summed in double so that neither 1e-30 nor 1e30 leaves float's range. */
 static void normalise(float *x, size_t n)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * x[i];
+    const double sum = frame_norm2(x, n);
     const double scale = sum > 0 ? 1.0 / sqrt(sum) : 0;
     for (size_t i = 0; i < n; i++)
         x[i] = (float)(x[i] * scale);
