@@ -3,7 +3,7 @@
  * an instruction set has no better way for.  Loops over integers are written
  * so that the compiler can use the set's vectors.  A file that brings its own
  * row_own, row_scan, row_lowest, row_keep and row_fills defines ANNK_ROWS_VECTORS
- * and, before DEFINE_ROWS, those.
+ * and, before DEFINE_ROWS, those; likewise ANNK_ROWS_ENCODE for row_encode.
  */
 #ifndef ANNK_BODY_ROWS_H
 #define ANNK_BODY_ROWS_H
@@ -178,6 +178,8 @@ static inline void row_best_limits(const uint8_t *own, const uint8_t *other, siz
     out->dot = dots[at];
 }
 
+#ifndef ANNK_ROWS_ENCODE
+
 static void row_encode(const uint8_t *own, const uint8_t *other, size_t padded, unsigned planes,
                        uint32_t *words, struct annk_row_code *out)
 {
@@ -189,6 +191,8 @@ static void row_encode(const uint8_t *own, const uint8_t *other, size_t padded, 
     row_best_limits(own, other, padded, planes, limits, out);
     row_planes(own, other, padded, planes, limits, words, &out->cross);
 }
+
+#endif
 
 /* ---- reading ---- */
 

@@ -9,6 +9,7 @@
 #endif
 #include <immintrin.h>
 
+#define ANNK_ROWS_ENCODE
 #define ANNK_ROWS_KEEP
 #define ANNK_ROWS_VECTORS
 #include "body_rows.h"
@@ -19,6 +20,125 @@ ALWAYS __mmask16 low_lanes(size_t n)
 {
     return (__mmask16)(n >= 16 ? 0xffff : (1u << n) - 1);
 }
+
+/* ---- making ---- */
+
+/* |other - own| */
+ALWAYS __m512i sizes_at(const uint8_t *own, const uint8_t *other)
+{
+    const __m512i a = _mm512_loadu_si512(own), b = _mm512_loadu_si512(other);
+    return _mm512_sub_epi8(_mm512_max_epu8(a, b), _mm512_min_epu8(a, b));
+}
+
+/* Sums of residual magnitudes and of their squares. */
+ALWAYS void residual_sums(const uint8_t *own, const uint8_t *other, size_t padded, int64_t *sum,
+                          int64_t *squares)
+{
+    __m512i s = _mm512_setzero_si512(), q = s;
+    for (size_t at = 0; at < padded; at += 64) {
+        const __m512i size = sizes_at(own + at, other + at);
+        const __m512i low = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(size));
+        const __m512i high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(size, 1));
+        s = _mm512_add_epi64(s, _mm512_sad_epu8(size, _mm512_setzero_si512()));
+        q = _mm512_add_epi32(q, _mm512_madd_epi16(low, low));
+        q = _mm512_add_epi32(q, _mm512_madd_epi16(high, high));
+    }
+    *sum = _mm512_reduce_add_epi64(s);
+    *squares = _mm512_reduce_add_epi64(
+        _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm512_castsi512_si256(q)),
+                         _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(q, 1))));
+}
+
+/* row_fit for one candidate; sum: of the magnitudes. */
+ALWAYS void fit(const uint8_t *own, const uint8_t *other, size_t padded, const int32_t *limits,
+                unsigned steps, int64_t sum, int64_t *dot, int64_t *norm)
+{
+    int64_t above = 0, square = (int64_t)padded;
+    for (unsigned m = 0; m < steps && limits[m] <= 255; m++) {
+        const __m512i limit = _mm512_set1_epi8((char)limits[m]);
+        __m512i over = _mm512_setzero_si512();
+        int64_t count = 0;
+        for (size_t at = 0; at < padded; at += 64) {
+            const __m512i size = sizes_at(own + at, other + at);
+            const __mmask64 in = _mm512_cmpge_epu8_mask(size, limit);
+            over = _mm512_add_epi64(over, _mm512_sad_epu8(_mm512_maskz_mov_epi8(in, size),
+                                                          _mm512_setzero_si512()));
+            count += __builtin_popcountll(in);
+        }
+        above += _mm512_reduce_add_epi64(over);
+        square += 8 * (int64_t)(m + 1) * count;
+    }
+    *dot = sum + 2 * above;
+    *norm = square;
+}
+
+/* The thresholds that fit best; the sums that do not depend on the code's signs. */
+ALWAYS void best_limits(const uint8_t *own, const uint8_t *other, size_t padded,
+                        unsigned planes, int32_t *best, struct annk_row_code *out)
+{
+    const unsigned steps = (1u << (planes - 1)) - 1;
+    int32_t limits[8];
+    int64_t sum, best_norm = 1;
+    residual_sums(own, other, padded, &sum, &out->norm);
+    out->dot = sum;
+    if (planes == 1)
+        return;
+    const double rms = sqrt((double)out->norm / (double)padded);
+    for (unsigned w = 0; w < ROW_WIDTHS; w++) {
+        int64_t dot, norm;
+        row_limits(rms * (double)row_widths[planes - 2][w], steps, limits);
+        fit(own, other, padded, limits, steps, sum, &dot, &norm);
+        if (w > 0 && row_quality(dot, norm) <= row_quality(out->dot, best_norm))
+            continue;
+        out->dot = dot;
+        best_norm = norm;
+        memcpy(best, limits, sizeof limits);
+    }
+}
+
+ALWAYS void encode_planes(const uint8_t *own, const uint8_t *other, size_t padded,
+                          unsigned planes, uint32_t *words, struct annk_row_code *out)
+{
+    const unsigned steps = (1u << (planes - 1)) - 1;
+    const __m512i one = _mm512_set1_epi8(1), flip = _mm512_set1_epi8((char)0x80);
+    const __m512i half = _mm512_set1_epi8((char)(1 << (planes - 1)));
+    __m512i cross = _mm512_setzero_si512();
+    int32_t limits[8] = {0};
+    best_limits(own, other, padded, planes, limits, out);
+    for (size_t at = 0; at < padded; at += 64) {
+        const __m512i a = _mm512_loadu_si512(own + at), b = _mm512_loadu_si512(other + at);
+        const __m512i size = sizes_at(own + at, other + at), c = _mm512_xor_si512(a, flip);
+        const __mmask64 less = _mm512_cmplt_epu8_mask(b, a);
+        __m512i m = _mm512_setzero_si512();
+        for (unsigned j = 0; j < steps && limits[j] <= 255; j++)
+            m = _mm512_mask_add_epi8(
+                m, _mm512_cmpge_epu8_mask(size, _mm512_set1_epi8((char)limits[j])), m, one);
+        const __m512i y = _mm512_add_epi8(_mm512_add_epi8(m, m), one); /* |2y| */
+        cross = _mm512_dpbusd_epi32(
+            cross, y, _mm512_mask_sub_epi8(c, less, _mm512_setzero_si512(), c));
+        const __m512i up = _mm512_add_epi8(half, m);
+        const __m512i down = _mm512_sub_epi8(_mm512_sub_epi8(half, one), m);
+        const __m512i u = _mm512_mask_mov_epi8(up, less, down);
+        for (unsigned p = 0; p < planes; p++) {
+            const __mmask64 bits = _mm512_test_epi8_mask(u, _mm512_set1_epi8((char)(1 << p)));
+            words[(at / 32 * planes + p) * 16] = (uint32_t)bits;
+            words[((at / 32 + 1) * planes + p) * 16] = (uint32_t)(bits >> 32);
+        }
+    }
+    out->cross = _mm512_reduce_add_epi32(cross);
+}
+
+static void row_encode(const uint8_t *own, const uint8_t *other, size_t padded, unsigned planes,
+                       uint32_t *words, struct annk_row_code *out)
+{
+    switch (planes) {
+    case 1: encode_planes(own, other, padded, 1, words, out); break;
+    case 2: encode_planes(own, other, padded, 2, words, out); break;
+    default: encode_planes(own, other, padded, planes, words, out);
+    }
+}
+
+/* ---- reading ---- */
 
 static float row_own(const struct annk_row_query *q, const uint8_t *row)
 {
