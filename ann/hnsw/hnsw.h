@@ -14,6 +14,8 @@
 #ifndef KITH_HNSW_HNSW_H
 #define KITH_HNSW_HNSW_H
 
+#include <math.h>
+
 #include "ann/codec/codes.h"
 #include "ann/search/beam.h"
 #include "ann/search/kind.h"
@@ -233,6 +235,14 @@ void hnsw_entries_make(struct hnsw *h);
  * distance in code space, at keys [width]; how many. */
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                  search_key *keys, size_t width);
+/* Nodes for each that may be a result. */
+double hnsw_thinned(const struct hnsw *h, const struct kind_query *q);
+/* How much more effort gives the same recall where one of `thin` nodes passes a filter: measured,
+ * 2 for 10. */
+static inline double hnsw_harder(double thin)
+{
+    return exp2(0.3 * log2(thin));
+}
 /* How much farther than the k-th a node may be for its neighbours to be looked at, squared. */
 float hnsw_gamma(const struct hnsw *h, double effort, double k);
 
@@ -256,7 +266,13 @@ double hnsw_intrinsic_dim(const struct hnsw *h); /* 0: not known */
 /* search.c */
 ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratch *s,
                     search_key *out, size_t *found);
+/* Candidates that a walk on codes may come with: many where codes do not tell them apart. */
+size_t hnsw_rerank_width(const struct hnsw *h, const struct kind_query *q);
 void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch);
+
+/* sieve.c: searches with a filter. */
+ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
+                             struct scratch *s, search_key *out, size_t *found);
 
 /* build.c */
 ann_err hnsw_add(void *state, const uint32_t *slots, size_t n, const struct kind_job *job);

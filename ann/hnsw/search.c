@@ -4,9 +4,9 @@
  * first their ids, dropping what was visited, then the distances of the rest in one kernel call
  * that prefetches ahead: nine tenths of a hop are waiting for memory.
  *
- * Filters and removed nodes: the walk is the same, they only are no results.  If a share s of
- * the nodes may be results, the beam is 1/s as wide; when that costs more than looking at every
- * allowed vector, or finds too few, all allowed vectors are looked at. */
+ * Removed nodes: the walk is the same, they only are no results.  If a share s of the nodes may be
+ * results, the beam is 1/s as wide; when that costs more than looking at every live vector, or
+ * finds too few, all live vectors are looked at.  Searches with a filter are sieve.c's. */
 #include <config.h>
 
 #include "ann/hnsw/hnsw.h"
@@ -110,13 +110,12 @@ static size_t gated_width(const struct hnsw *h, size_t effort, uint32_t count)
     return width < nodes ? (size_t)width + 1 : (size_t)nodes;
 }
 
-static bool is_gated(const struct hnsw *h, const struct kind_query *q)
+static bool is_gated(const struct hnsw *h)
 {
-    return q->allowed || h->removed > 0 || h->vec->live < h->linked;
+    return h->removed > 0 || h->vec->live < h->linked;
 }
 
-/* Candidates that a walk on codes may come with: many where codes do not tell them apart. */
-static size_t rerank_width(const struct hnsw *h, const struct kind_query *q)
+size_t hnsw_rerank_width(const struct hnsw *h, const struct kind_query *q)
 {
     const size_t width = 2 * q->k + 4 * q->effort + 64, nodes = h->linked;
     return width < nodes ? width : nodes > q->k ? nodes : q->k;
@@ -130,10 +129,10 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     const size_t nodes = (size_t)h->linked + h->removed;
     const size_t places = h->m0 > SCAN_BATCH ? h->m0 : SCAN_BATCH;
-    *keys = (effort < nodes ? effort : nodes) + 2;
-    *batch = places;
+    *keys = (effort < nodes / 4 ? 4 * effort : nodes) + 2; /* 4: for a filter */
+    *batch = 2 * places;
     if (h->vec->codes.type) {
-        *keys = rerank_width(h, q) + 1;
+        *keys = hnsw_rerank_width(h, q) + 1;
         *batch = 2 * places + FRONTIER + *keys;
     }
 }
@@ -195,12 +194,12 @@ static void search_codes(const struct hnsw *h, const struct kind_query *q, struc
     const uint32_t passing = kind_passing(h->vec, q);
     const double thin = passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
     const double width = (double)(q->effort > q->k ? q->effort : q->k) * thin;
-    if (is_gated(h, q) && scan_is_cheaper(h, (size_t)width, passing)) {
+    if (is_gated(h) && scan_is_cheaper(h, (size_t)width, passing)) {
         scan(h, q, s, out, found);
         return;
     }
     search_key *keys = s->keys.data;
-    const size_t n = hnsw_walk(h, q, s, keys, rerank_width(h, q));
+    const size_t n = hnsw_walk(h, q, s, keys, hnsw_rerank_width(h, q));
     if (n < q->k) { /* not all is reachable, or few pass: never fewer than k when k exist */
         scan(h, q, s, out, found);
         return;
@@ -218,11 +217,13 @@ ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratc
         scan(h, q, s, out, found);
         return ANN_OK;
     }
+    if (q->allowed)
+        return hnsw_search_filtered(h, q, s, out, found);
     if (h->vec->codes.type) {
         search_codes(h, q, s, out, found);
         return ANN_OK;
     }
-    if (is_gated(h, q))
+    if (is_gated(h))
         return search_gated(h, q, s, effort, out, found);
     struct beam b;
     walk(h, q, s, effort, &b);

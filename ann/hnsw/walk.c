@@ -7,7 +7,9 @@
  *
  * Stopping: a node farther than gamma times the k-th result is not looked at, and when the nearest
  * of the frontier is, the search ends.  gamma comes from the effort (hnsw_gamma); a number of hops
- * that grows with it is the cap.  With a filter the results that count are those that pass it.
+ * that grows with it is the cap.  With a filter the results that count are those that pass it,
+ * and what does not pass stands farther back in the frontier, by as much as the k-th that passes
+ * is farther than the k-th of all (docs/hnsw.md has what that saves).
  *
  * The frontier is not sorted: entering it is the store the kernel does anyway, and finding its
  * nearest is a pass over some hundred floats. */
@@ -28,6 +30,8 @@ struct walk {
     search_key *keys;  /* results, ascending: [width] */
     size_t found, width, k;
     float gamma, limit; /* farther nodes are not looked at */
+    float aside;        /* 1 without a filter: distances in the frontier of what does not pass
+                           are so much longer, as such nodes are only ways to others */
     float floor;        /* the limit is at least this */
     float band;         /* farther ones are no candidates, */
     float band_root, band_add; /* given the k-th result's distance */
@@ -106,6 +110,14 @@ static inline size_t mark(struct walk *w, size_t m)
     return n;
 }
 
+/* Puts those of the frontier from `from` on that do not pass the filter aside. */
+static void put_aside(struct walk *w, size_t from, size_t m)
+{
+    for (size_t i = from; i < from + m; i++)
+        if (!may_be_result(w, w->ids[i]))
+            w->dists[i] *= w->aside;
+}
+
 /* Makes room for another row: first what is beyond the limit goes, then the farther half. */
 static void make_room(struct walk *w)
 {
@@ -176,6 +188,8 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
     w->ops->sums(rq->query, w->step, all.padded, 1, w->s->sums.data, &all);
     const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY,
                                   w->s->visited.data, w->dists, w->ids);
+    if (w->aside > 1)
+        put_aside(w, 0, n);
     for (size_t i = 0; i < STARTS && i < n; i++) {
         const size_t at = i + w->ops->lowest(w->dists + i, n - i);
         const float dist = w->dists[at];
@@ -199,7 +213,10 @@ static inline void look_at_row(struct walk *w, const struct annk_row_query *rq, 
         enter_result(w, own, slot);
     const size_t m = w->ops->scan(rq, row, own, w->limit, w->s->visited.data,
                                   w->dists + w->n, w->ids + w->n);
-    w->n += mark(w, m);
+    const size_t fresh = mark(w, m);
+    if (w->aside > 1)
+        put_aside(w, w->n, fresh);
+    w->n += fresh;
     if (w->n > w->crowded)
         make_room(w);
 }
@@ -299,6 +316,8 @@ static void walk_codes(struct walk *w, const struct code_query *cq)
         for (size_t i = 0; i < near; i++)
             if (may_be_result(w, ids[i]))
                 enter_result(w, dists[i], ids[i]);
+        if (w->aside > 1)
+            put_aside(w, w->n, near);
         w->n += near;
         if (w->n > w->crowded)
             make_room(w);
@@ -311,8 +330,7 @@ static void walk_codes(struct walk *w, const struct code_query *cq)
 
 #define CAP_PER_EFFORT 4
 
-/* Nodes looked at for each that may be a result, about. */
-static double thinned(const struct hnsw *h, const struct kind_query *q)
+double hnsw_thinned(const struct hnsw *h, const struct kind_query *q)
 {
     const uint32_t passing = kind_passing(h->vec, q);
     return passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
@@ -323,7 +341,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
 {
     const struct vectors *v = h->vec;
     const struct code_query *cq = vectors_code_query(v, q->query);
-    const double thin = thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
+    const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
     struct walk w = {
         .h = h,
         .q = q,
@@ -335,7 +353,8 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         .keys = keys,
         .width = width,
         .k = q->k,
-        .gamma = hnsw_gamma(h, effort * thin, (double)q->k * thin),
+        .gamma = hnsw_gamma(h, effort * thin * hnsw_harder(thin), (double)q->k * thin),
+        .aside = 1,
         .limit = INFINITY,
         .cap = (uint64_t)((double)q->effort * thin * CAP_PER_EFFORT) + 16,
         .gated = q->allowed || h->removed > 0 || v->live < h->linked,
@@ -343,6 +362,8 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         .step = cq->step,
     };
     set_band(&w, cq);
+    if (q->allowed)
+        w.aside = hnsw_gamma(h, (double)q->k * thin, (double)q->k);
     if (h->rows_on) {
         struct annk_row_query rq;
         row_query(h, cq, s->sums.data, &rq);
