@@ -50,20 +50,35 @@ static int status_of(ann_err err)
     }
 }
 
+/* Without a filter, then with each. */
+static ann_err sweep(const struct command *c, struct contestant *x, const struct dataset *d,
+                     struct outcomes *all)
+{
+    struct contestant *const list[] = {x};
+    ann_err err = runner_sweep(list, 1, d, &c->run);
+    if (!err)
+        err = outcomes_keep(all, &x->result);
+    for (size_t i = 0; i < c->nfilters && !err; i++) {
+        err = subject_filter(x, &c->filters[i]);
+        if (!err)
+            err = runner_sweep(list, 1, &c->filters[i].data, &c->run);
+        if (!err)
+            err = outcomes_keep(all, &x->result);
+    }
+    return err;
+}
+
 /* One index after another, so that each has the machine's memory for itself. */
 static ann_err measure(const struct command *c, const struct dataset *d, struct outcomes *all)
 {
     for (size_t i = 0; i < c->nspecs; i++) {
         struct contestant x;
-        struct contestant *const list[] = {&x};
         if (!c->run.quiet)
             fprintf(stderr, "%s: %s: building and searching ...\n", d->name, c->specs[i]);
         ann_err err = subject_open(&x, c->specs[i], d, &c->run);
         if (err)
             return err;
-        err = runner_sweep(list, 1, d, &c->run);
-        if (!err)
-            err = outcomes_keep(all, &x.result);
+        err = sweep(c, &x, d, all);
         subject_close(&x);
         if (err)
             return err;
@@ -109,7 +124,7 @@ static unsigned terminal_columns(void)
 }
 
 /* argv: as it was given, for the report; g: of peers. */
-static ann_err run(const struct command *c, const struct grid *g, int argc, char **argv)
+static ann_err run(struct command *c, const struct grid *g, int argc, char **argv)
 {
     struct outcomes all = {0};
     ann_err err = ANN_OK;
@@ -121,8 +136,12 @@ static ann_err run(const struct command *c, const struct grid *g, int argc, char
         err = truth_ensure(&d, c->run.k,
                            c->verb == COMMAND_PEERS ? ann_threads_default() : c->run.threads,
                            c->run.quiet);
+        for (size_t j = 0; j < c->nfilters && !err; j++)
+            err = passing_draw(&c->filters[j], &d, c->run.k, c->run.threads, c->run.quiet);
         if (!err)
             err = c->verb == COMMAND_PEERS ? versus_run(c, g, &d, &all) : measure(c, &d, &all);
+        for (size_t j = 0; j < c->nfilters; j++)
+            passing_free(&c->filters[j]);
         dataset_free(&d);
     }
     /* With JSON on standard output nothing else goes there. */

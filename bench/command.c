@@ -39,6 +39,8 @@ static const char help_all[] =
     "  --epsilon E       count distances up to E beyond the k-th, as ann-benchmarks does\n"
     "  --seconds S       time each point so long in each round (0.2; peers: 1)\n"
     "  --cpu-clock       time by processor time: other work on the machine counts less\n"
+    "  --filter P%       run: also with a filter that so many rows pass, at random, or with\n"
+    "                    P%,clustered whole neighbourhoods; may be repeated\n"
     "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
     "  --rebuild         peers: build their indexes again, though they are kept\n"
     "  --flat            peers: exact search in batches, k = 100, instead of graphs\n"
@@ -152,6 +154,7 @@ enum option_code {
     OPT_PEERS,
     OPT_REBUILD,
     OPT_CPU_CLOCK,
+    OPT_FILTER,
     OPT_FLAT,
     OPT_NO_FILE,
     OPT_JSON,
@@ -175,6 +178,7 @@ static const struct option options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
     {"rebuild", no_argument, NULL, OPT_REBUILD},
     {"cpu-clock", no_argument, NULL, OPT_CPU_CLOCK},
+    {"filter", required_argument, NULL, OPT_FILTER},
     {"flat", no_argument, NULL, OPT_FLAT},
     {"no-file", no_argument, NULL, OPT_NO_FILE},
     {"json", required_argument, NULL, OPT_JSON},
@@ -247,6 +251,9 @@ static bool take_option(int code, struct command *c)
     case OPT_REBUILD:
         c->rebuild = true;
         return true;
+    case OPT_FILTER:
+        return c->nfilters < COMMAND_LIST_MAX &&
+               passing_parse(optarg, &c->filters[c->nfilters++]);
     case OPT_FLAT:
         c->flat = true;
         return true;

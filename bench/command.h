@@ -4,6 +4,7 @@
 #ifndef KITH_BENCH_COMMAND_H
 #define KITH_BENCH_COMMAND_H
 
+#include "bench/passing.h"
 #include "bench/runner.h"
 
 #define COMMAND_LIST_MAX   16
@@ -21,6 +22,8 @@ struct command {
     struct run_settings run;
     ann_metric metric; /* 0: as the data say */
     const char *json, *report;
+    struct passing filters[COMMAND_LIST_MAX]; /* run: measured each after no filter */
+    size_t nfilters;
     const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
     size_t npeers;
     char peer_list[COMMAND_PEERS_TEXT]; /* what they point into */

@@ -15,6 +15,7 @@ bench_sources = \
 	bench/made.c bench/made.h \
 	bench/metrics.c bench/metrics.h \
 	bench/outcome.c bench/outcome.h \
+	bench/passing.c bench/passing.h \
 	bench/peers.c bench/peers.h \
 	bench/process.c bench/process.h \
 	bench/report.c \

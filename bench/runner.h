@@ -93,6 +93,9 @@ double runner_clock(int clock);
 /* subject.c: an index of kith.  Builds it and measures time and memory. */
 ann_err subject_open(struct contestant *c, const char *spec, const struct dataset *d,
                      const struct run_settings *s);
+/* From now on searches have a filter, and c begins a new result. */
+struct passing;
+ann_err subject_filter(struct contestant *c, const struct passing *p);
 void subject_close(struct contestant *c);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "ann/base/memory.h"
 #include "bench/files.h"
+#include "bench/passing.h"
 #include "bench/runner.h"
 
 #define TRIAL_QUERIES 5  /* tell how long one takes */
@@ -24,6 +25,8 @@
 struct subject {
     ann_index *ix;
     void *converted; /* base in the index's own type, where that is not f32; else NULL */
+    ann_filter *filter; /* NULL: none */
+    unsigned char *passes; /* [n], with a filter */
     ann_id *ids;     /* [k], or [nq, k] in batches */
     double *lap;     /* [nq] microseconds */
 };
@@ -145,6 +148,7 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
     params.effort = effort;
     params.threads = c->settings->threads;
     params.stats = &stats;
+    params.filter = u->filter;
     if (c->has_effort && c->single) {
         err = ann_searcher_open(u->ix, &params, &s);
         for (size_t i = 0; i < nq && !err; i++)
@@ -155,6 +159,10 @@ static ann_err search(struct contestant *c, size_t effort, ann_id *ids, struct o
     }
     err = io_library(err);
     ann_searcher_close(s);
+    for (size_t i = 0; i < nq * k && !err && u->filter; i++)
+        if (ids[i] < c->data->n && !u->passes[ids[i]])
+            err = ANN_FAIL(ANN_EDAMAGED, "result %llu does not pass the filter",
+                           (unsigned long long)ids[i]);
     if (err)
         return err;
     p->distances = (double)stats.distances / (double)nq;
@@ -304,6 +312,7 @@ static ann_err time_all(struct contestant *c, size_t effort, struct timing *t)
     params.k = s->k;
     params.effort = effort;
     params.threads = s->threads;
+    params.filter = ((struct subject *)c->impl)->filter;
     if (c->single) {
         const bool tied = tie(s->pin, &before);
         err = time_single(c, &params, t);
@@ -364,11 +373,33 @@ ann_err subject_open(struct contestant *c, const char *spec, const struct datase
     return ANN_OK;
 }
 
+ann_err subject_filter(struct contestant *c, const struct passing *p)
+{
+    struct subject *u = c->impl;
+    struct outcome *r = &c->result;
+    ann_filter_close(u->filter);
+    u->filter = NULL;
+    mem_free(u->passes);
+    u->passes = mem_zalloc(p->data.n, 1);
+    if (!u->passes)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for a filter");
+    for (size_t i = 0; i < p->n; i++)
+        u->passes[p->ids[i]] = 1;
+    set_index_name(r);
+    const size_t len = strlen(r->index);
+    snprintf(r->index + len, sizeof r->index - len, " %s", p->name);
+    r->npoints = 0;
+    c->data = &p->data;
+    return io_library(ann_filter_from_ids(u->ix, p->n, p->ids, &u->filter));
+}
+
 void subject_close(struct contestant *c)
 {
     struct subject *u = c->impl;
     if (!u)
         return;
+    ann_filter_close(u->filter);
+    mem_free(u->passes);
     ann_close(u->ix);
     mem_free(u->converted);
     mem_free(u->ids);
