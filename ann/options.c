@@ -237,7 +237,6 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
     if (!o.store) /* lean keeps no vectors, whatever it is given */
         o.store = o.profile == ANN_PROFILE_LEAN ? ANN_NONE : ANN_F32;
     o.metric = o.metric ? o.metric : o.store == ANN_B1 ? ANN_HAMMING : ANN_L2;
-    o.ef_construction = o.ef_construction ? o.ef_construction : ANN_EF_CONSTRUCTION_DEFAULT;
     o.threads = o.threads ? o.threads : pool_default_threads();
     ann_err err = in_range("dim", o.dim, 1, ANN_DIM_MAX);
     if (!err && (unsigned)o.store > ANN_NONE)
@@ -246,6 +245,8 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
         err = resolve_profile(&o);
     if (!err && o.m == 0)
         o.m = hnsw_choose_m(&o);
+    if (!err && o.ef_construction == 0)
+        o.ef_construction = hnsw_choose_ef_construction(&o);
     if (!err)
         err = in_range("m", o.m, ANN_M_MIN, ANN_M_MAX);
     if (!err)

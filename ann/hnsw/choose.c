@@ -5,11 +5,22 @@
 
 #include "ann/hnsw/hnsw.h"
 
+/* Below this, neighbours are many in all directions and a row costs little. */
+#define FEW_DIMS 200
+
+static bool wants_wide_rows(const ann_options *o)
+{
+    return o->profile == ANN_PROFILE_FAST && o->dim < FEW_DIMS;
+}
+
 uint32_t hnsw_choose_m(const ann_options *o)
 {
-    if (o->profile == ANN_PROFILE_FAST && o->dim < 200)
-        return 2 * ANN_M_DEFAULT;
-    return ANN_M_DEFAULT;
+    return wants_wide_rows(o) ? 3 * ANN_M_DEFAULT / 2 : ANN_M_DEFAULT;
+}
+
+uint32_t hnsw_choose_ef_construction(const ann_options *o)
+{
+    return wants_wide_rows(o) ? ANN_EF_CONSTRUCTION_DEFAULT / 2 : ANN_EF_CONSTRUCTION_DEFAULT;
 }
 
 enum code_type hnsw_choose_codes(const ann_options *o)

@@ -160,6 +160,7 @@ static inline bool hnsw_visit(struct hnsw_worker *w, uint32_t slot)
 
 /* choose.c */
 uint32_t hnsw_choose_m(const ann_options *o);
+uint32_t hnsw_choose_ef_construction(const ann_options *o);
 enum code_type hnsw_choose_codes(const ann_options *o);
 /* Bits of a neighbour's code in the rows of profile fast, by count too; 0: no rows. */
 unsigned hnsw_choose_planes(const ann_options *o, uint64_t count);
