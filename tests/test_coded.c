@@ -464,7 +464,7 @@ END_TEST
 START_TEST(estimate_covers_codes)
 {
     ann_options o = ANN_OPTIONS_INIT;
-    uint64_t with, without, lean;
+    uint64_t with, without, lean, fast;
     o.dim = 384;
     ok(ann_memory_estimate(&o, 100000, &with, NULL));
     o.codes = ANN_CODES_NONE;
@@ -474,6 +474,9 @@ START_TEST(estimate_covers_codes)
     o.profile = ANN_PROFILE_LEAN;
     ok(ann_memory_estimate(&o, 100000, &lean, NULL));
     ck_assert_uint_eq(with - lean, 100000 * 384 * 4);
+    o.profile = ANN_PROFILE_FAST; /* rows: a code, then two groups of 16 places */
+    ok(ann_memory_estimate(&o, 100000, &fast, NULL));
+    ck_assert_uint_eq(fast - with, 100000 * (384 + 2 * (128 + 384 / 8 * 16)));
 }
 END_TEST
 

@@ -193,7 +193,11 @@ static uint64_t hnsw_estimate(const ann_options *o, uint64_t n, uint64_t *build_
 {
     const uint64_t row = 2 * (uint64_t)o->m * sizeof(uint32_t);
     *build_extra = n * (2 * (uint64_t)o->m * (sizeof(float) + 1) + 1 + sizeof(uint32_t));
-    return n * (row + 2 + sizeof(uint32_t)) + n / (o->m - 1) * o->m * sizeof(uint32_t);
+    const unsigned planes = hnsw_choose_planes(o, n);
+    const size_t groups = (2 * (size_t)o->m + 15) / 16;
+    const uint64_t block =
+        planes ? annk_row_bytes(frame_padded(o->metric, o->dim, 64), planes, groups) : 0;
+    return n * (row + block + 2 + sizeof(uint32_t)) + n / (o->m - 1) * o->m * sizeof(uint32_t);
 }
 
 const struct kind hnsw_kind = {
