@@ -214,7 +214,7 @@ void buf_shrink(struct buf *b)
             munmap((char *)b->data + keep, b->capacity - keep);
             b->capacity = keep;
         }
-    } else if (b->how == BUF_MAP || (b->how == BUF_HEAP && b->bytes < b->capacity / 2)) {
+    } else if (b->how == BUF_MAP || (b->how == BUF_HEAP && b->bytes < b->capacity - b->capacity / 8)) {
         (void)move_to(b,
                       b->bytes ? b->bytes : 1); /* failing, it stays larger than it need be */
     }

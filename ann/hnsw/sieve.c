@@ -1,16 +1,16 @@
 /* sieve.c - searches with a filter: a scan where few pass, else a walk, one of two.
  *
  * In rows, and where many pass, it is walk.c's: nodes that do not pass are ways to others, put
- * aside.  Else it is that of ACORN-1 (Patel et al., SIGMOD 2024): only nodes that pass are looked
- * at; of a node's neighbours those that pass, and where they are few, of the others' neighbours those that
- * pass, until there are enough.  So what does not pass costs a look at its links, never a distance.
- * Departures: it begins at the nearest of a sample of what passes, and each node leads to its
- * neighbours' neighbours once.
+ * aside.  Else it is that of ACORN-1 (Patel et al., SIGMOD 2024): only nodes that pass are
+ * looked at; of a node's neighbours those that pass, and where they are few, of the others'
+ * neighbours those that pass, until there are enough.  So what does not pass costs a look at
+ * its links, never a distance. Departures: it begins at the nearest of a sample of what passes,
+ * and each node leads to its neighbours' neighbours once.
  *
- * Crossover: scan and walk are compared by what they cost in distances (walk_cost); docs/hnsw.md
- * has the measurement.  A scan is of codes where there are any, and what could be among the k
- * nearest is re-ranked from the vectors.  A walk that finds fewer than k ends in a scan: never
- * fewer than k when k exist. */
+ * Crossover: scan and walk are compared by what they cost in distances (walk_cost);
+ * docs/hnsw.md has the measurement.  A scan is of codes where there are any, and what could be
+ * among the k nearest is re-ranked from the vectors.  A walk that finds fewer than k ends in a
+ * scan: never fewer than k when k exist. */
 #include <config.h>
 
 #include <math.h>
@@ -19,10 +19,10 @@
 #include "ann/hnsw/hnsw.h"
 #include "ann/search/scan.h"
 
-#define SEEDS      64 /* of what passes, to begin with */
-#define SPARE      64 /* candidates of a scan of codes beyond 2k */
-#define AHEAD      4  /* rows fetched ahead */
-#define MANY       4  /* at least one of so many nodes passes */
+#define SEEDS      64  /* of what passes, to begin with */
+#define SPARE      64  /* candidates of a scan of codes beyond 2k */
+#define AHEAD      4   /* rows fetched ahead */
+#define MANY       4   /* at least one of so many nodes passes */
 #define OTHERS_MAX 256 /* neighbours that do not pass, kept to go on from */
 
 struct sieve {
@@ -31,9 +31,9 @@ struct sieve {
     struct scratch *s;
     const struct code_query *cq; /* NULL: no codes */
     struct beam beam;
-    bool in_walk;     /* hnsw_walk's */
-    uint32_t enough;  /* neighbours that pass */
-    uint32_t *fresh;  /* [m0 + enough] of s->slots */
+    bool in_walk;    /* hnsw_walk's */
+    uint32_t enough; /* neighbours that pass */
+    uint32_t *fresh; /* [m0 + enough] of s->slots */
     size_t nfresh;
 };
 
@@ -140,8 +140,7 @@ static void begin(struct sieve *w)
         for (size_t word = from; word < to && !have; word++)
             for (uint64_t bits = live[word] & q->allowed[word]; bits && !have;
                  bits &= bits - 1) {
-                const uint32_t slot =
-                    (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
+                const uint32_t slot = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
                 have = *hnsw_state(w->h, slot) == HNSW_LINKED && kind_passes(v, q, slot);
                 if (have)
                     w->fresh[n++] = slot;
@@ -239,8 +238,8 @@ static size_t walk(struct sieve *w, double effort)
 
 /* ---- which of them ---- */
 
-/* The distances of a scan that take as long as a walk.  In rows a hop is one read and takes half
- * as long as its distances would; on codes some neighbours were met before. */
+/* The distances of a scan that take as long as a walk.  In rows a hop is one read and takes
+ * half as long as its distances would; on codes some neighbours were met before. */
 static double walk_cost(const struct sieve *w, double effort)
 {
     const double thin = hnsw_thinned(w->h, w->q), here = w->h->m0 / thin;
