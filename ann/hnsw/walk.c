@@ -286,6 +286,24 @@ static void begin_at_descent(struct walk *w, const struct code_query *cq)
     scratch_visit(w->s, w->ids[0]);
 }
 
+/* Where distances in the frontier are those of codes, not estimates. */
+static void begin_on_codes(struct walk *w, const struct code_query *cq)
+{
+    const struct hnsw *h = w->h;
+    if (h->entry_groups > 0) {
+        struct annk_row_query rq;
+        row_query(h, cq, w->s->sums.data, &rq);
+        begin_at_entries(w, &rq);
+        codes_distances(&h->vec->codes, cq, w->ids, w->n, w->dists);
+        w->distances += w->n;
+    } else {
+        begin_at_descent(w, cq);
+    }
+    for (size_t i = 0; i < w->n; i++)
+        if (may_be_result(w, w->ids[i]))
+            enter_result(w, w->dists[i], w->ids[i]);
+}
+
 static inline size_t fresh_neighbours(struct walk *w, uint32_t slot)
 {
     const struct hnsw *h = w->h;
@@ -374,9 +392,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         walk_rows(&w, &rq);
         w.distances += w.hops;
     } else {
-        begin_at_descent(&w, cq);
-        if (may_be_result(&w, w.ids[0]))
-            enter_result(&w, w.dists[0], w.ids[0]);
+        begin_on_codes(&w, cq);
         walk_codes(&w, cq);
     }
     scratch_unvisit(s);
