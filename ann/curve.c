@@ -95,7 +95,10 @@ ann_err calibration_effort(const struct calibration *c, double recall, size_t k,
         const double part = below ? log((double)k / below->k) / log((double)above->k / below->k)
                                   : 1;
         best = fmin(best, above[n_above - 1].recall);
-        e = e2 == 0 ? 0 : below && e > 0 ? exp((1 - part) * log(e) + part * log(e2)) : below ? 0 : e2;
+        if (e2 == 0 || (below && e == 0))
+            e = 0; /* not reached */
+        else if (!below || e2 > e) /* else what fewer results take is enough */
+            e = below ? exp((1 - part) * log(e) + part * log(e2)) : e2;
     }
     if (!(e > 0))
         return ANN_FAIL(ANN_EINVAL, "recall %g for k = %zu: calibration reached %.4f", recall, k,
