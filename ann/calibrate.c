@@ -1,9 +1,10 @@
 /* calibrate.c - ann_calibrate: which effort gives which recall, learned by exact search.
  *
- * Place: front door.  Each effort of a ladder is tried on the same queries, whose true neighbours
- * are found once by the flat kind; a curve for each of a few k.  Without queries, stored vectors
- * are sampled, each searched for with its own node hidden (the walk takes it as visited) and not
- * hidden; `between` says what that means for vectors that the index does not have.
+ * Place: front door.  Each effort of a ladder is tried on the same queries, whose true
+ * neighbours are found once by the flat kind; a curve for each of a few k.  Without queries,
+ * stored vectors are sampled, each searched for with its own node hidden (the walk takes it as
+ * visited) and not hidden; `between` says what that means for vectors that the index does not
+ * have.
  *
  * Invariant: same index, queries and seed: same curve, for any number of threads. */
 #include <config.h>
@@ -210,11 +211,11 @@ struct shares {
     double sum, squares;
 };
 
-/* Searches of sampled queries are with their own vector hidden or not (given->barred).  One that
- * came upon a hidden one all the same began there, or looked at every vector: it tells nothing of
- * an effort.  Where it is not hidden one more is asked for and it is taken out. */
-static ann_err measure_some(struct run *r, const struct query_params *given, size_t from, size_t n,
-                            struct shares *to)
+/* Searches of sampled queries are with their own vector hidden or not (given->barred).  One
+ * that came upon a hidden one all the same began there, or looked at every vector: it tells
+ * nothing of an effort.  Where it is not hidden one more is asked for and it is taken out. */
+static ann_err measure_some(struct run *r, const struct query_params *given, size_t from,
+                            size_t n, struct shares *to)
 {
     const ann_view part = part_of(r, &r->queries, from, n);
     struct query_params p = *given;
@@ -251,9 +252,9 @@ static ann_err measure_all(struct run *r, const struct query_params *p, struct s
     return err;
 }
 
-/* What queries miss, of what sampled vectors do when hidden and when not.  Hidden they miss more:
- * part of the ways to a vector's neighbours lead over itself; not hidden they miss less.  The
- * exponents rather promise too little on all that they were tried on (docs/recall.md). */
+/* What queries miss, of what sampled vectors do when hidden and when not.  Hidden they miss
+ * more: part of the ways to a vector's neighbours lead over itself; not hidden they miss less.
+ * The exponents rather promise too little on all that they were tried on (docs/recall.md). */
 static double between(double hidden, double seen)
 {
     const double mixed = pow(hidden, 0.75) * pow(fmin(seen, hidden), 0.25);
@@ -276,7 +277,8 @@ static ann_err measure(struct run *r, uint32_t k, uint32_t effort, struct curve_
         err = measure_all(r, &p, &seen);
     if (err)
         return err;
-    const double n = (double)all.n, mean = all.sum / n, variance = all.squares / n - mean * mean;
+    const double n = (double)all.n, mean = all.sum / n;
+    const double variance = all.squares / n - mean * mean;
     *out = (struct curve_point){k, effort, mean,
                                 fmin(mean, lower_bound(mean, variance, n, r->z)),
                                 (double)stats.distances / (double)r->queries.n};

@@ -1,8 +1,9 @@
-/* curve.c - which effort gives which recall, as ann_calibrate measured it: looking up, checking,
- * and the file's section "calibration".
+/* curve.c - which effort gives which recall, as ann_calibrate measured it: looking up,
+ * checking, and the file's section "calibration".
  *
- * Place: front door.  Invariant: points stand by k, then by effort, and within one k neither the
- * recall nor its bound falls; what comes from a file is no calibration before that is checked. */
+ * Place: front door.  Invariant: points stand by k, then by effort, and within one k neither
+ * the recall nor its bound falls; what comes from a file is no calibration before that is
+ * checked. */
 #include <config.h>
 
 #include <math.h>

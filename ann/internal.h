@@ -94,8 +94,8 @@ ann_err query_params_read(const ann_index *ix, const ann_search_params *p,
 /* Fills in what depends on the index as it is now; under the gate. */
 ann_err query_make(const ann_index *ix, const struct query_params *p, ann_search_stats *stats,
                    struct kind_query *q);
-/* The q->k best as keys [q->k]; s holds the prepared query.  barred: SLOT_NONE, or a slot that a
- * graph's walk takes as visited already.  Under the gate. */
+/* The q->k best as keys [q->k]; s holds the prepared query.  barred: SLOT_NONE, or a slot that
+ * a graph's walk takes as visited already.  Under the gate. */
 ann_err query_run(const ann_index *ix, const struct query_params *p, struct kind_query *q,
                   struct scratch *s, uint32_t barred, search_key *keys, size_t *found);
 /* Keys as ids [k] and dists [k] or NULL; what was not found is filled up.  Under the gate. */
@@ -119,8 +119,8 @@ double recall_share(const ann_id *ids, const float *dists, const ann_id *truth_i
 /* curve.c; all under the gate or on a copy */
 bool calibration_holds(const struct calibration *c);
 double calibration_best(const struct calibration *c);
-/* The effort, rounded up; *fine, may be NULL, is what from.  ANN_EUNTRAINED, or ANN_EINVAL for a
- * recall that was not reached. */
+/* The effort, rounded up; *fine, may be NULL, is what from.  ANN_EUNTRAINED, or ANN_EINVAL for
+ * a recall that was not reached. */
 ann_err calibration_effort(const struct calibration *c, double recall, size_t k, size_t *effort,
                            double *fine);
 /* So many vectors came or went; too many end it. */

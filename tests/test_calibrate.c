@@ -1,5 +1,5 @@
-/* test_calibrate.c - recall by number: what is delivered to queries that the calibration did not
- * see, what is refused, what a file keeps, and when a calibration ends. */
+/* test_calibrate.c - recall by number: what is delivered to queries that the calibration did
+ * not see, what is refused, what a file keeps, and when a calibration ends. */
 #include <config.h>
 
 #include <check.h>
@@ -146,7 +146,8 @@ static void delivers(const struct set *s, const char *spec, double below, double
     }
     for (size_t k = 1; k <= 150; k = 3 * k) { /* curves at 1, 10, 100; between and beyond */
         const ann_recall_report r = judge(s, 0.9, k);
-        ck_assert_msg(r.recall >= 0.9 - below - (k > 1 ? 0.03 : 0), "%s: 0.9 asked at k %zu, %g", spec, k, r.recall);
+        const double room = below + (k > 1 ? 0.03 : 0);
+        ck_assert_msg(r.recall >= 0.9 - room, "%s: 0.9 asked at k %zu, %g", spec, k, r.recall);
     }
 }
 
@@ -194,8 +195,8 @@ START_TEST(bounds)
                 }
     }
     ck_assert_uint_gt(compared, 200);
-    ck_assert_msg(20 * wrong < 2 * compared && 200 * wrong > compared, "%u of %u are less", wrong,
-                  compared);
+    ck_assert_msg(20 * wrong < 2 * compared && 200 * wrong > compared, "%u of %u are less",
+                  wrong, compared);
     set_free(&s);
 }
 END_TEST
