@@ -286,7 +286,7 @@ START_TEST(spec_profile)
     o = fresh;
     o.profile = ANN_PROFILE_FAST;
     o.dim = 100;
-    SAYS(o, "profile=fast,codes=auto,m=32,");
+    SAYS(o, "profile=fast,codes=auto,m=24,");
     o.dim = 384;
     SAYS(o, "m=16,");
     o.m = 24;
