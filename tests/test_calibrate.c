@@ -12,8 +12,8 @@
 #include "tests/kfile_sample.h"
 
 #define DIM 24
-#define N 3000
-#define NQ 400
+#define N 2400
+#define NQ 300
 #define K 10
 
 #define OK(call)                                                                               \
@@ -314,7 +314,7 @@ START_TEST(refused)
     FAILS(ann_effort_for(s.ix, 0.9, 0, &effort), ANN_EINVAL, "k is 0");
     FAILS(ann_effort_for(s.ix, 0.9, ANN_K_MAX + 1, &effort), ANN_EINVAL, "k is 1048577");
     c.k = N;
-    FAILS(ann_calibrate(s.ix, q, &c), ANN_EINVAL, "too few to calibrate for k = 3000");
+    FAILS(ann_calibrate(s.ix, q, &c), ANN_EINVAL, "too few to calibrate for k = 2400");
     c.k = ANN_K_MAX + 1;
     FAILS(ann_calibrate(s.ix, q, &c), ANN_EINVAL, "k is 1048577");
     c.k = 0;
@@ -479,12 +479,12 @@ START_TEST(changes_end_it)
         ids[i] = i;
     p.recall = 0.9;
     OK(ann_calibrate(s.ix, view_of(&s, N, 100), NULL));
-    OK(ann_add(s.ix, view_of(&s, N, 250), NULL));
+    OK(ann_add(s.ix, view_of(&s, N, 200), NULL));
     OK(ann_save(s.ix, path));
     OK(reopen(&s.ix, path, ANN_OPEN_LOAD));
-    OK(ann_remove(s.ix, 250, ids, &removed));
+    OK(ann_remove(s.ix, 200, ids, &removed));
     OK(ann_compact(s.ix));
-    OK(ann_update(s.ix, view_of(&s, N, 250), ids + 1000));
+    OK(ann_update(s.ix, view_of(&s, N, 200), ids + 1000));
     OK(ann_effort_for(s.ix, 0.9, K, &effort));
     OK(ann_remove(s.ix, 1, (ann_id[]){UINT64_C(1) << 40}, &removed)); /* is not there */
     OK(ann_effort_for(s.ix, 0.9, K, &effort));
