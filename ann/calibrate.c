@@ -254,7 +254,7 @@ static ann_err measure_all(struct run *r, const struct query_params *p, struct s
 
 /* What queries miss, of what sampled vectors do when hidden and when not.  Hidden they miss
  * more: part of the ways to a vector's neighbours lead over itself; not hidden they miss less.
- * The exponents rather promise too little on all that they were tried on (docs/recall.md). */
+ * The exponents were chosen to promise rather too little (docs/recall.md). */
 static double between(double hidden, double seen)
 {
     const double mixed = pow(hidden, 0.75) * pow(fmin(seen, hidden), 0.25);
