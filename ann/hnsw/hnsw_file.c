@@ -94,7 +94,8 @@ static ann_err take_spread(struct kfile *f, struct hnsw *h)
     ann_err err = kfile_take(f, "spread", 1, SPREAD_BYTES, &b);
     if (err)
         return err;
-    memcpy(h->spread, b.data, SPREAD_BYTES); /* ours: a mapped file may change */
+    memcpy(h->spread, b.data, sizeof h->spread); /* ours: a mapped file may change */
+    memcpy(&h->spread_nodes, (const char *)b.data + sizeof h->spread, sizeof h->spread_nodes);
     buf_free(&b);
     return hnsw_spread_check(h->spread);
 }
