@@ -50,7 +50,7 @@ static int status_of(ann_err err)
     }
 }
 
-/* Without a filter, then with each. */
+/* As built, churned, then with each filter. */
 static ann_err sweep(const struct command *c, struct contestant *x, const struct dataset *d,
                      struct outcomes *all)
 {
@@ -58,6 +58,13 @@ static ann_err sweep(const struct command *c, struct contestant *x, const struct
     ann_err err = runner_sweep(list, 1, d, &c->run);
     if (!err)
         err = outcomes_keep(all, &x->result);
+    if (c->churn && !err) {
+        err = subject_churn(x);
+        if (!err)
+            err = runner_sweep(list, 1, d, &c->run);
+        if (!err)
+            err = outcomes_keep(all, &x->result);
+    }
     for (size_t i = 0; i < c->nfilters && !err; i++) {
         err = subject_filter(x, &c->filters[i]);
         if (!err)

@@ -41,6 +41,7 @@ static const char help_all[] =
     "  --cpu-clock       time by processor time: other work on the machine counts less\n"
     "  --filter P%       run: also with a filter that so many rows pass, at random, or with\n"
     "                    P%,clustered whole neighbourhoods; may be repeated\n"
+    "  --churn           run: also after half of the vectors were removed and added again\n"
     "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
     "  --rebuild         peers: build their indexes again, though they are kept\n"
     "  --flat            peers: exact search in batches, k = 100, instead of graphs\n"
@@ -154,6 +155,7 @@ enum option_code {
     OPT_PEERS,
     OPT_REBUILD,
     OPT_CPU_CLOCK,
+    OPT_CHURN,
     OPT_FILTER,
     OPT_FLAT,
     OPT_NO_FILE,
@@ -178,6 +180,7 @@ static const struct option options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
     {"rebuild", no_argument, NULL, OPT_REBUILD},
     {"cpu-clock", no_argument, NULL, OPT_CPU_CLOCK},
+    {"churn", no_argument, NULL, OPT_CHURN},
     {"filter", required_argument, NULL, OPT_FILTER},
     {"flat", no_argument, NULL, OPT_FLAT},
     {"no-file", no_argument, NULL, OPT_NO_FILE},
@@ -250,6 +253,9 @@ static bool take_option(int code, struct command *c)
         return true;
     case OPT_REBUILD:
         c->rebuild = true;
+        return true;
+    case OPT_CHURN:
+        c->churn = true;
         return true;
     case OPT_FILTER:
         return c->nfilters < COMMAND_LIST_MAX &&

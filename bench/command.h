@@ -24,6 +24,7 @@ struct command {
     const char *json, *report;
     struct passing filters[COMMAND_LIST_MAX]; /* run: measured each after no filter */
     size_t nfilters;
+    bool churn; /* run: measured again after half of it went and came */
     const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
     size_t npeers;
     char peer_list[COMMAND_PEERS_TEXT]; /* what they point into */

@@ -96,6 +96,9 @@ ann_err subject_open(struct contestant *c, const char *spec, const struct datase
 /* From now on searches have a filter, and c begins a new result. */
 struct passing;
 ann_err subject_filter(struct contestant *c, const struct passing *p);
+/* Half of the vectors go and come again in portions, a tenth is updated, and what is behind is
+ * given back; c begins a new result. */
+ann_err subject_churn(struct contestant *c);
 void subject_close(struct contestant *c);
 
 #endif

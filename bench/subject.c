@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "ann/base/memory.h"
+#include "ann/base/rng.h"
 #include "bench/files.h"
 #include "bench/passing.h"
 #include "bench/runner.h"
 
 #define TRIAL_QUERIES 5  /* tell how long one takes */
+#define PORTION       1000 /* vectors that come at once while an index churns */
 #define WARM_QUERIES  50 /* of a batch, before it is timed */
 
 struct subject {
@@ -391,6 +393,66 @@ ann_err subject_filter(struct contestant *c, const struct passing *p)
     r->npoints = 0;
     c->data = &p->data;
     return io_library(ann_filter_from_ids(u->ix, p->n, p->ids, &u->filter));
+}
+
+/* ids [n] and their rows, one portion after another. */
+static ann_err portions(struct contestant *c, const ann_id *ids, size_t n, bool update)
+{
+    struct subject *u = c->impl;
+    const size_t dim = c->data->dim;
+    float *rows = mem_alloc(PORTION * dim * sizeof *rows);
+    ann_err err = rows ? ANN_OK : ANN_FAIL(ANN_ENOMEM, "out of memory for %d rows", PORTION);
+    for (size_t at = 0, m; at < n && !err; at += m) {
+        m = n - at < PORTION ? n - at : PORTION;
+        for (size_t i = 0; i < m; i++)
+            memcpy(rows + i * dim, c->data->base + ids[at + i] * dim, dim * sizeof *rows);
+        const ann_view v = {rows, m, 0, ANN_F32};
+        err = io_library(update ? ann_update(u->ix, v, ids + at)
+                                : ann_add(u->ix, v, ids + at));
+    }
+    mem_free(rows);
+    return err;
+}
+
+ann_err subject_churn(struct contestant *c)
+{
+    struct subject *u = c->impl;
+    struct outcome *r = &c->result;
+    const size_t n = c->data->n;
+    ann_info info = {.size = ANN_INFO_SIZE};
+    ann_id *ids = mem_zalloc(n, sizeof *ids);
+    if (!ids)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu ids", n);
+    uint64_t state = 42;
+    for (size_t i = 0; i < n; i++)
+        ids[i] = i;
+    for (size_t i = 0; i < n; i++) { /* shuffled */
+        const size_t j = i + (size_t)rng_below(&state, n - i);
+        const ann_id other = ids[i];
+        ids[i] = ids[j];
+        ids[j] = other;
+    }
+    const double cpu = runner_clock(CLOCK_PROCESS_CPUTIME_ID);
+    const double wall = runner_clock(CLOCK_MONOTONIC);
+    ann_err err = io_library(ann_remove(u->ix, n / 2, ids, NULL));
+    if (!err)
+        err = portions(c, ids, n / 2, false);
+    if (!err)
+        err = portions(c, ids + n / 2, n / 10, true);
+    if (!err)
+        err = io_library(ann_compact(u->ix));
+    if (!err)
+        err = io_library(ann_index_info(u->ix, &info));
+    mem_free(ids);
+    r->build_s = runner_clock(CLOCK_MONOTONIC) - wall;
+    r->build_cpu_s = runner_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    r->memory_bytes = (double)info.memory_bytes;
+    r->file_bytes = -1;
+    r->npoints = 0;
+    set_index_name(r);
+    const size_t len = strlen(r->index);
+    snprintf(r->index + len, sizeof r->index - len, " churned");
+    return err;
 }
 
 void subject_close(struct contestant *c)
