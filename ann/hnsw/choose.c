@@ -8,6 +8,10 @@
 /* Below this, neighbours are many in all directions and a row costs little. */
 #define FEW_DIMS 200
 
+/* From here on one bit of so many dimensions tells enough: at 384 it is 5 % faster, at 324 up to a
+ * quarter slower. */
+#define TWO_BIT_DIMS 352
+
 static bool wants_wide_rows(const ann_options *o)
 {
     return o->profile == ANN_PROFILE_FAST && o->dim < FEW_DIMS;
@@ -37,5 +41,5 @@ unsigned hnsw_choose_planes(const ann_options *o, uint64_t count)
         return 0;
     if (o->codes >= ANN_CODES_1BIT)
         return (unsigned)(o->codes - ANN_CODES_1BIT) + 1;
-    return o->dim < 256 ? 2 : 1;
+    return o->dim < TWO_BIT_DIMS ? 2 : 1;
 }
