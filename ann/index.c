@@ -525,8 +525,8 @@ static ann_err renumber(ann_index *ix)
         new_slot[s] = vectors_is_live(v, s) ? kept++ : SLOT_NONE;
     const ann_err err = idmap_renumber(&ix->ids, new_slot, old_slots, kept);
     if (!err) {
-        ix->kind->renumber(ix->state, new_slot, old_slots, kept);
         vectors_renumber(v, new_slot, kept);
+        ix->kind->renumber(ix->state, new_slot, old_slots, kept);
         ix->compactions++;
     }
     mem_free(new_slot);
