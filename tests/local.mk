@@ -11,6 +11,8 @@
 
 LDADD = libkith-ann-core.la libkith-io.la $(HDF5_LIB) $(CHECK_LIBS)
 AM_CPPFLAGS += $(CHECK_CFLAGS)
+# What the tests of rag link instead.
+rag_test_libs = libkith-rag-core.la $(CHECK_LIBS)
 
 unit_tests =
 thread_tests =
@@ -26,6 +28,12 @@ include $(top_srcdir)/tests/hnsw.mk
 include $(top_srcdir)/tests/codec.mk
 include $(top_srcdir)/tests/cli.mk
 include $(top_srcdir)/tests/bench.mk
+include $(top_srcdir)/tests/rag_net.mk
+include $(top_srcdir)/tests/rag_text.mk
+include $(top_srcdir)/tests/rag_embed.mk
+include $(top_srcdir)/tests/rag_store.mk
+include $(top_srcdir)/tests/rag_retrieve.mk
+include $(top_srcdir)/tests/rag_answer.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests)

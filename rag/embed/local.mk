@@ -1,0 +1,1 @@
+# rag/embed: libkith_rag_core_la_SOURCES += its files.

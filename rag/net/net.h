@@ -1,0 +1,63 @@
+/* net.h - one HTTP request with retries, caps and streaming.
+ *
+ * Place: rag/net, above base; the only folder that includes curl.h.
+ * Invariants: no redirect is followed; TLS is checked; a key goes over plain http to loopback
+ * alone, and never into a message; bytes are counted after decompression and stop at the cap; a
+ * permanent refusal is not tried again. */
+#ifndef KITH_RAG_NET_H
+#define KITH_RAG_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rag/rag.h>
+
+/* A client: its connections, and a gate per host, so that all of its requests to a host that
+ * said "wait" pause together.  Any number of threads. */
+struct net;
+
+rag_err net_open(struct net **out);
+void net_close(struct net *n); /* NULL is allowed */
+
+struct net_request {
+    const char *url;
+    const char *key;         /* bearer token, NULL: none */
+    const char *const *headers; /* more "Name: value", NULL-terminated; NULL: none */
+    const char *body;        /* [bytes] JSON to POST; NULL: GET */
+    size_t bytes;
+    size_t max_bytes;        /* of the answer, after decompression */
+    unsigned tries;          /* 1 + retries; 0: 3 */
+    unsigned timeout_ms;     /* of the whole request; 0: none (streaming) */
+    unsigned stall_ms;       /* without a byte; 0: none */
+    /* Streaming: each piece of a 200 answer as it comes; non-zero stops with RAG_ECANCELED. What
+     * on_data has seen is never sent again: no retry after it.  NULL: the answer is kept. */
+    int (*on_data)(void *arg, const char *data, size_t bytes);
+    void *arg;
+    /* Asked a few times a second, also while waiting to retry; non-zero stops with
+     * RAG_ECANCELED.  NULL: never. */
+    int (*on_stop)(void *arg);
+    void *stop_arg;
+};
+
+struct net_answer {
+    long status;      /* HTTP; 0: none came */
+    char *body;       /* [bytes] and a NUL; NULL when streamed */
+    size_t bytes;
+    char type[64];    /* Content-Type without parameters, lower case */
+    bool permanent;   /* an error that another try cannot mend */
+};
+
+/* RAG_OK for 200; else the error says host, status and the server's own words (any of the error
+ * bodies of OpenAI, llama.cpp, TEI, Ollama, Cohere, FastAPI; else the first 300 bytes, with
+ * controls made visible).  RAG_EREFUSED for 4xx but 408, 409, 425 and 429, a 429 for want of
+ * money, 501, and llama.cpp's permanent 500s; RAG_ETOOLARGE where a 400, 413, 422 or 500 says that
+ * the input is too large or too long; RAG_EUNAVAIL after the last try; RAG_ELIMIT beyond
+ * max_bytes.  `a` is filled in either case; net_answer_free it. */
+rag_err net_send(struct net *n, const struct net_request *r, struct net_answer *a);
+void net_answer_free(struct net_answer *a);
+
+/* True for 127.0.0.0/8, ::1 and localhost in url. */
+bool net_is_loopback(const char *url);
+
+#endif

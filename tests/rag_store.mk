@@ -1,0 +1,1 @@
+# Tests of rag/store; see tests/local.mk for what to add here.
