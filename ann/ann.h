@@ -177,7 +177,8 @@ typedef struct ann_options {
     ann_dtype store;   /* how vectors are kept; f32.  Integer and bit types
                           take vectors of that type only. */
     uint32_t m;        /* hnsw: degree of the upper levels; level 0 has 2m;
-                          0: by dimension and profile (16 or 24) */
+                          0: by dimension, profile and metric
+                          (16, 24 or 32) */
     uint32_t ef_construction; /* hnsw: candidates looked at per insertion;
                                  0: as m (200 or 100) */
     uint64_t seed;     /* same input, options and seed: same bytes */

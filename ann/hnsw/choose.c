@@ -5,8 +5,10 @@
 
 #include "ann/hnsw/hnsw.h"
 
-/* Below this, neighbours are many in all directions and a row costs little. */
-#define FEW_DIMS 200
+/* Between these, neighbours are many in all directions and a row costs little: m=24 is faster than
+ * 16 from a recall of 0.95 on.  Below, 16 is 10 to 30 % faster up to there. */
+#define WIDE_DIMS_MIN 64
+#define WIDE_DIMS_MAX 200
 
 /* From here on one bit of so many dimensions tells enough: at 384 it is 5 % faster, at 324 up to a
  * quarter slower. */
@@ -14,12 +16,16 @@
 
 static bool wants_wide_rows(const ann_options *o)
 {
-    return o->profile == ANN_PROFILE_FAST && o->dim < FEW_DIMS;
+    return o->profile == ANN_PROFILE_FAST && o->dim >= WIDE_DIMS_MIN &&
+           o->dim < WIDE_DIMS_MAX;
 }
 
+/* The largest inner products are hubs that many lead to: more links find more of them. */
 uint32_t hnsw_choose_m(const ann_options *o)
 {
-    return wants_wide_rows(o) ? 3 * ANN_M_DEFAULT / 2 : ANN_M_DEFAULT;
+    if (!wants_wide_rows(o))
+        return ANN_M_DEFAULT;
+    return o->metric == ANN_IP ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
 }
 
 uint32_t hnsw_choose_ef_construction(const ann_options *o)

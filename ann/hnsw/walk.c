@@ -9,7 +9,7 @@
  * of the frontier is, the search ends.  gamma comes from the effort (hnsw_gamma); a number of hops
  * that grows with it is the cap.  With a filter the results that count are those that pass it,
  * and what does not pass stands farther back in the frontier, by as much as the k-th that passes
- * is farther than the k-th of all (docs/hnsw.md has what that saves).
+ * is farther than the k-th of all (docs/hnsw.md, "Filters").
  *
  * The frontier is not sorted: entering it is the store the kernel does anyway, and finding its
  * nearest is a pass over some hundred floats. */
