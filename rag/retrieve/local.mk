@@ -1,1 +1,2 @@
-# rag/retrieve: libkith_rag_core_la_SOURCES += its files.
+# rag/retrieve: from a question to chunks.
+libkith_rag_core_la_SOURCES += rag/retrieve/fuse.c rag/retrieve/fuse.h
