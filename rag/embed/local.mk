@@ -1,1 +1,2 @@
-# rag/embed: libkith_rag_core_la_SOURCES += its files.
+# rag/embed: from texts to vectors.
+libkith_rag_core_la_SOURCES += rag/embed/hash.c rag/embed/hash.h

@@ -1,2 +1,3 @@
-# rag/net: libkith_rag_core_la_SOURCES += its files.
-libkith_rag_core_la_SOURCES += rag/net/net.h
+# rag/net: HTTP.
+libkith_rag_core_la_SOURCES += rag/net/gate.c rag/net/internal.h rag/net/net.h rag/net/refusal.c \
+	rag/net/request.c rag/net/sse.c rag/net/sse.h

@@ -34,7 +34,7 @@ struct net_request {
      * on_data has seen is never sent again: no retry after it.  NULL: the answer is kept. */
     int (*on_data)(void *arg, const char *data, size_t bytes);
     void *arg;
-    /* Asked a few times a second, also while waiting to retry; non-zero stops with
+    /* Asked about once a second, more often while waiting to retry; non-zero stops with
      * RAG_ECANCELED.  NULL: never. */
     int (*on_stop)(void *arg);
     void *stop_arg;
