@@ -17,15 +17,15 @@ struct bad_answer {
     const char *bytes; /* [n] sent as they are, head and body; n 0: strlen */
     size_t n;
     enum bad_end end;
-    size_t repeat;     /* the last `repeat_bytes` again so often; 0: once */
+    size_t repeat; /* the last `repeat_bytes` again so often; 0: once */
     size_t repeat_bytes;
-    unsigned drip_ms;  /* between two bytes; 0: all at once */
+    unsigned drip_ms; /* between two bytes; 0: all at once */
 };
 
 struct badserver;
 
-/* Answers its n-th request with answers[n], the last one for all that follow.  Ends the test if it
- * cannot start. */
+/* Answers its n-th request with answers[n], the last one for all that follow.  Ends the test if
+ * it cannot start. */
 struct badserver *badserver_start(const struct bad_answer *answers, size_t n);
 unsigned badserver_port(const struct badserver *s);
 /* Requests so far, and the last one whole: head and body, NUL-terminated, until it stops. */

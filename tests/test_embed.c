@@ -47,7 +47,9 @@ START_TEST(frozen)
         {"kith", 57, 10, -0.2560738f, -661.1825f},
         {"Approximate nearest-neighbour indexes, in C.", 0, 93, -0.06830863f, 405.3954f},
         {"the the the cat", 85, 14, 0.1349106f, -120.5091f},
-        {"Stra\xC3\x9F" "e \xE6\x97\xA5\xE6\x9C\xAC", 1, 23, -0.6231097f, 256.0794f},
+        {"Stra\xC3\x9F"
+         "e \xE6\x97\xA5\xE6\x9C\xAC",
+         1, 23, -0.6231097f, 256.0794f},
     };
     for (size_t g = 0; g < sizeof golden / sizeof *golden; g++) {
         float x[HASH_DIMS];

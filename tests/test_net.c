@@ -1,5 +1,5 @@
-/* test_net.c - rag/net against a server that misbehaves: the right code, a message that names what
- * happened, no key in it, nothing beyond the cap, no second try where none helps. */
+/* test_net.c - rag/net against a server that misbehaves: the right code, a message that names
+ * what happened, no key in it, nothing beyond the cap, no second try where none helps. */
 #include <config.h>
 
 #include <check.h>
@@ -74,7 +74,7 @@ static struct result ask_one(const char *bytes, struct net_request r)
 }
 
 #define HEAD(status) "HTTP/1.1 " status "\r\nConnection: close\r\n"
-#define OK_JSON HEAD("200 OK") "Content-Type: Application/JSON; charset=utf-8\r\n\r\n{\"a\":1}"
+#define OK_JSON      HEAD("200 OK") "Content-Type: Application/JSON; charset=utf-8\r\n\r\n{\"a\":1}"
 
 START_TEST(a_good_answer)
 {
@@ -98,40 +98,48 @@ static const struct refused {
 } refused[] = {
     {HEAD("400 Bad") "\r\n{\"error\":{\"message\":\"no such field\"}}", RAG_EREFUSED, 1,
      "HTTP 400: no such field"},
-    {HEAD("401 No") "\r\n{\"error\":{\"message\":\"Incorrect API key: " KEY "\",\"code\":null}}",
+    {HEAD("401 No") "\r\n{\"error\":{\"message\":\"Incorrect API key: " KEY
+                    "\",\"code\":null}}",
      RAG_EREFUSED, 1, "HTTP 401: Incorrect API key: ****"},
-    {HEAD("404 No") "x-request-id: r-7\r\n\r\n{\"error\":\"model 'x' not found\"}", RAG_EREFUSED, 1,
-     "not found, request r-7"},
+    {HEAD("404 No") "x-request-id: r-7\r\n\r\n{\"error\":\"model 'x' not found\"}",
+     RAG_EREFUSED, 1, "not found, request r-7"},
     {HEAD("413 Big") "\r\n", RAG_ETOOLARGE, 1, "HTTP 413"},
-    {HEAD("422 No") "\r\n{\"error\":\"inputs must have less than 512 tokens\",\"error_type\":\"V\"}",
+    {HEAD("422 No") "\r\n{\"error\":\"inputs must have less than 512 "
+                    "tokens\",\"error_type\":\"V\"}",
      RAG_ETOOLARGE, 1, "less than 512"},
-    {HEAD("400 No") "\r\n{\"error\":{\"code\":\"max_tokens_per_request\",\"message\":\"Requested\"}}",
+    {HEAD("400 No") "\r\n{\"error\":{\"code\":\"max_tokens_per_request\",\"message\":"
+                    "\"Requested\"}}",
      RAG_ETOOLARGE, 1, "Requested"},
-    {HEAD("500 Err") "\r\n{\"error\":{\"code\":500,\"message\":\"input (702 tokens) is too large to "
+    {HEAD("500 Err") "\r\n{\"error\":{\"code\":500,\"message\":\"input (702 tokens) is too "
+                     "large to "
                      "process. increase the physical batch size\",\"type\":\"server_error\"}}",
      RAG_ETOOLARGE, 1, "702 tokens"},
-    {HEAD("500 Err") "\r\n{\"error\":{\"message\":\"Failed to parse messages: x\"}}", RAG_EREFUSED, 1,
-     "Failed to parse"},
+    {HEAD("500 Err") "\r\n{\"error\":{\"message\":\"Failed to parse messages: x\"}}",
+     RAG_EREFUSED, 1, "Failed to parse"},
     {HEAD("501 No") "\r\n{\"error\":{\"message\":\"no embeddings here\"}}", RAG_EREFUSED, 1,
      "no embeddings"},
-    {HEAD("429 Slow") "\r\n{\"error\":{\"message\":\"You exceeded your current quota\",\"code\":"
-                      "\"insufficient_quota\"}}",
+    {HEAD(
+         "429 Slow") "\r\n{\"error\":{\"message\":\"You exceeded your current quota\",\"code\":"
+                     "\"insufficient_quota\"}}",
      RAG_EREFUSED, 1, "quota"},
     {HEAD("429 Slow") "retry-after: 0\r\n\r\n{\"message\":\"slow down\"}", RAG_EUNAVAIL, 2,
      "slow down"},
     {HEAD("429 Slow") "Retry-After: 1000000000\r\n\r\n", RAG_EUNAVAIL, 1, "two minutes"},
-    {HEAD("429 Slow") "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n", RAG_EUNAVAIL, 2, "429"},
+    {HEAD("429 Slow") "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n", RAG_EUNAVAIL, 2,
+     "429"},
     {HEAD("429 Slow") "Retry-After: soon\r\nretry-after-ms: 1\r\n\r\n", RAG_EUNAVAIL, 2, "429"},
     {HEAD("503 Load") "retry-after-ms: 1\r\n\r\n{\"error\":{\"message\":\"Loading model\"}}",
      RAG_EUNAVAIL, 2, "Loading model"},
     {HEAD("503 Load") "x-should-retry: false\r\n\r\n", RAG_EREFUSED, 1, "503"},
-    {HEAD("400 Bad") "x-should-retry: true\r\nretry-after-ms: 1\r\n\r\n", RAG_EUNAVAIL, 2, "400"},
+    {HEAD("400 Bad") "x-should-retry: true\r\nretry-after-ms: 1\r\n\r\n", RAG_EUNAVAIL, 2,
+     "400"},
     {HEAD("302 Go") "Location: http://example.invalid/\r\n\r\n", RAG_EREFUSED, 1,
      "redirects are not followed; this one leads to http://example.invalid/"},
-    {HEAD("302 Go") "Location: file:///etc/passwd\r\n\r\n", RAG_EREFUSED, 1, "file:///etc/passwd"},
+    {HEAD("302 Go") "Location: file:///etc/passwd\r\n\r\n", RAG_EREFUSED, 1,
+     "file:///etc/passwd"},
     {HEAD("204 None") "\r\n", RAG_EREFUSED, 1, "HTTP 204"},
-    {HEAD("400 Bad") "Content-Type: text/html\r\n\r\n<html>\x1b[31mred\x07</html>", RAG_EREFUSED, 1,
-     "<html>\\x1B[31mred\\x07</html>"},
+    {HEAD("400 Bad") "Content-Type: text/html\r\n\r\n<html>\x1b[31mred\x07</html>",
+     RAG_EREFUSED, 1, "<html>\\x1B[31mred\\x07</html>"},
     {HEAD("400 Bad") "\r\n{\"detail\":\"say please\"}", RAG_EREFUSED, 1, "say please"},
     {HEAD("400 Bad") "\r\n{\"error\":{\"message\":5}}", RAG_EREFUSED, 1, "{\"error\""},
 };
@@ -158,7 +166,10 @@ START_TEST(a_second_try_helps)
 }
 END_TEST
 
-#define CUT(bytes_, end_) {.bytes = bytes_, .end = end_}
+#define CUT(bytes_, end_)                                                                      \
+    {                                                                                          \
+        .bytes = bytes_, .end = end_                                                           \
+    }
 
 START_TEST(broken_transfers)
 {
@@ -182,7 +193,8 @@ START_TEST(too_slow)
     const struct bad_answer hang = CUT(HEAD("200 OK") "\r\nab", BAD_HANG);
     struct result r = ask(&hang, 1, (struct net_request){.tries = 1, .timeout_ms = 300});
     ck_assert_int_eq(r.err, RAG_EUNAVAIL);
-    const struct bad_answer drip = {.bytes = HEAD("200 OK") "\r\nabcdefghijklmnop", .drip_ms = 20};
+    const struct bad_answer drip = {.bytes = HEAD("200 OK") "\r\nabcdefghijklmnop",
+                                    .drip_ms = 20};
     r = ask(&drip, 1, (struct net_request){.tries = 1, .timeout_ms = 500});
     ck_assert_int_eq(r.err, RAG_EUNAVAIL);
 }
@@ -192,14 +204,15 @@ START_TEST(too_much)
 {
     const struct bad_answer endless = {
         .bytes = HEAD("200 OK") "Transfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n",
-        .repeat = 100000, .repeat_bytes = 13};
+        .repeat = 100000,
+        .repeat_bytes = 13};
     struct result r = ask(&endless, 1, (struct net_request){.tries = 3});
     ck_assert_int_eq(r.err, RAG_ELIMIT);
     ck_assert_uint_eq(r.requests, 1);
     ck_assert_uint_le(r.bytes, 1000);
     ck_assert(strstr(r.message, "1000 bytes") != NULL);
-    const struct bad_answer error = {.bytes = HEAD("400 Bad") "\r\nabcdefgh", .repeat = 100000,
-                                     .repeat_bytes = 8};
+    const struct bad_answer error = {
+        .bytes = HEAD("400 Bad") "\r\nabcdefgh", .repeat = 100000, .repeat_bytes = 8};
     r = ask(&error, 1, (struct net_request){.tries = 3});
     ck_assert_int_eq(r.err, RAG_EREFUSED);
     ck_assert_uint_le(r.bytes, 64 << 10);
@@ -212,7 +225,8 @@ START_TEST(gzip_bomb)
     const size_t zeros = 20 << 20, room = 1 << 20;
     unsigned char *in = calloc(zeros, 1), *out = malloc(room);
     z_stream z = {.next_in = in, .avail_in = (uInt)zeros, .avail_out = (uInt)room - 200};
-    const int head = snprintf((char *)out, 200, HEAD("200 OK") "Content-Encoding: gzip\r\n\r\n");
+    const int head =
+        snprintf((char *)out, 200, HEAD("200 OK") "Content-Encoding: gzip\r\n\r\n");
     z.next_out = out + head;
     ck_assert_int_eq(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
     ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
@@ -257,7 +271,8 @@ START_TEST(streams)
 
     /* What was handed on is not asked for again; an error's body is never handed on. */
     s = (struct stream){.stop_at = 0};
-    const struct bad_answer cut = CUT(HEAD("200 OK") "Content-Length: 99\r\n\r\nhalf", BAD_CLOSE);
+    const struct bad_answer cut =
+        CUT(HEAD("200 OK") "Content-Length: 99\r\n\r\nhalf", BAD_CLOSE);
     r = ask(&cut, 1, q);
     ck_assert_int_eq(r.err, RAG_EUNAVAIL);
     ck_assert_uint_eq(r.requests, 1);
@@ -278,7 +293,8 @@ START_TEST(stopping)
 {
     int asked = 0;
     const struct bad_answer hang = CUT(HEAD("200 OK") "\r\nab", BAD_HANG);
-    struct result r = ask(&hang, 1, (struct net_request){.on_stop = stop_now, .stop_arg = &asked});
+    struct result r =
+        ask(&hang, 1, (struct net_request){.on_stop = stop_now, .stop_arg = &asked});
     ck_assert_int_eq(r.err, RAG_ECANCELED);
     asked = 0;
     r = ask_one(HEAD("503 Busy") "retry-after: 60\r\n\r\n",
@@ -294,8 +310,9 @@ START_TEST(where_it_goes)
     ck_assert_int_eq(net_send(net, &r, &a), RAG_EINVAL); /* before anything is sent */
     ck_assert(strstr(rag_error_message(), "192.0.2.1") != NULL);
     ck_assert(strstr(rag_error_message(), KEY) == NULL);
-    static const char *const bad[] = {"file:///etc/passwd", "127.0.0.1", "", "http://",
-                                      "http://user:" KEY "@127.0.0.1/", "gopher://x/"};
+    static const char *const bad[] = {
+        "file:///etc/passwd", "127.0.0.1", "", "http://", "http://user:" KEY "@127.0.0.1/",
+        "gopher://x/"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         r.url = bad[i];
         ck_assert_int_eq(net_send(net, &r, &a), RAG_EINVAL);
@@ -351,14 +368,15 @@ static rag_err on_event(void *arg, const char *data, size_t n)
 {
     struct events *e = arg;
     ck_assert_uint_eq(strlen(data), n);
-    strcat(e->all, data);
-    strcat(e->all, "|");
+    const size_t used = strlen(e->all);
+    snprintf(e->all + used, sizeof e->all - used, "%s|", data);
     return e->answer;
 }
 
-static const char stream[] = "\xEF\xBB\xBF: hello\ndata: one\n\ndata:two\r\ndata:  three\r\n\r\n"
-                             "event: x\rid: 4\rdata\r\r:\n\nretry: 3\n\ndata: {\"a\":\"\xC3\xA9\"}\n\n"
-                             "datax: no\n\ndata: [DONE]\n\n";
+static const char stream[] =
+    "\xEF\xBB\xBF: hello\ndata: one\n\ndata:two\r\ndata:  three\r\n\r\n"
+    "event: x\rid: 4\rdata\r\r:\n\nretry: 3\n\ndata: {\"a\":\"\xC3\xA9\"}\n\n"
+    "datax: no\n\ndata: [DONE]\n\n";
 static const char events[] = "one|two\n three||{\"a\":\"\xC3\xA9\"}|[DONE]|";
 
 START_TEST(events_split_anywhere)
@@ -367,7 +385,8 @@ START_TEST(events_split_anywhere)
         struct sse s = SSE_INIT;
         struct events e = {.answer = RAG_OK};
         ck_assert_int_eq(sse_feed(&s, stream, cut, on_event, &e), RAG_OK);
-        ck_assert_int_eq(sse_feed(&s, stream + cut, sizeof stream - 1 - cut, on_event, &e), RAG_OK);
+        ck_assert_int_eq(sse_feed(&s, stream + cut, sizeof stream - 1 - cut, on_event, &e),
+                         RAG_OK);
         ck_assert_str_eq(e.all, events);
         ck_assert(sse_is_whole(&s));
         sse_free(&s);

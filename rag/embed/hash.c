@@ -1,15 +1,15 @@
 /* hash.c - signed feature hashing of words and of pieces of words.
  *
- * Place: rag/embed.  Source: Weinberger et al., "Feature Hashing for Large Scale Multitask Learning",
- * ICML 2009; pieces of 3 to 5 characters as in fastText (Bojanowski et al., 2017).
+ * Place: rag/embed.  Source: Weinberger et al., "Feature Hashing for Large Scale Multitask
+ * Learning", ICML 2009; pieces of 3 to 5 characters as in fastText (Bojanowski et al., 2017).
  *
- * A text's words (text_words) are counted; word w that stands c times weighs (1 + ln c) * r(w), where
- * r grows with its length, as no statistics say which words are rare. It adds its own feature with
- * that weight, and the n pieces of "<w>" of 3, 4 or 5 characters each with PIECE_SHARE / sqrt(n) of
- * it.  A feature's FNV-1a hash names one of 512 dimensions and a sign.
+ * A text's words (text_words) are counted; word w that stands c times weighs (1 + ln c) * r(w),
+ * where r grows with its length, as no statistics say which words are rare. It adds its own
+ * feature with that weight, and the n pieces of "<w>" of 3, 4 or 5 characters each with
+ * PIECE_SHARE / sqrt(n) of it.  A feature's FNV-1a hash names one of 512 dimensions and a sign.
  *
- * nDCG@10 by exact cosine: cranfield 27.7, scifact 49.1, squad 72.8 (the constants were chosen on
- * these three, from 36 pairs); without pieces and lengths 20.5, 35.5, 57.7.
+ * nDCG@10 by exact cosine: cranfield 27.7, scifact 49.1, squad 72.8 (the constants were chosen
+ * on these three, from 36 pairs); without pieces and lengths 20.5, 35.5, 57.7.
  *
  * Invariant: frozen.  Any change of what is added is another embedder, with another name. */
 #include <config.h>
@@ -34,14 +34,14 @@
 
 struct entry {
     uint64_t hash;
-    uint32_t count; /* 0: empty */
+    uint32_t count;     /* 0: empty */
     uint32_t at, bytes; /* in words */
 };
 
 struct hasher {
     struct entry *table; /* [capacity], a power of two, at most half full */
     size_t capacity;
-    char *words;         /* [room]: of the text, one after the other */
+    char *words; /* [room]: of the text, one after the other */
     size_t room, used;
 };
 
@@ -78,8 +78,8 @@ static inline void add_feature(float *out, uint64_t h, float weight)
     out[dim] += sign ? weight : -weight;
 }
 
-/* Room for the words of a text: folding makes a character at most three times as long, a word has
- * one byte at least and a byte between. */
+/* Room for the words of a text: folding makes a character at most three times as long, a word
+ * has one byte at least and a byte between. */
 static rag_err make_room(struct hasher *h, size_t bytes)
 {
     size_t capacity = 64;
@@ -116,9 +116,8 @@ static int count_word(void *arg, const char *word, size_t n)
     size_t at = (hash ^ hash >> 29) & c->mask;
     if (h->used + n > h->room)
         return 1;
-    while (h->table[at].count > 0 &&
-           !(h->table[at].hash == hash && h->table[at].bytes == n &&
-             memcmp(h->words + h->table[at].at, word, n) == 0))
+    while (h->table[at].count > 0 && !(h->table[at].hash == hash && h->table[at].bytes == n &&
+                                       memcmp(h->words + h->table[at].at, word, n) == 0))
         at = (at + 1) & c->mask;
     struct entry *e = &h->table[at];
     if (e->count++ > 0)

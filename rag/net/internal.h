@@ -30,14 +30,14 @@ double net_gates_until(struct net_gates *g, const char *host);
 
 double net_now(void); /* seconds, monotonic */
 
-/* What a server said of when to come again: seconds from now, or -1 for nothing.  Header values, NULL:
- * not there.  A date is compared with `now`. */
+/* What a server said of when to come again: seconds from now, or -1 for nothing.  Header
+ * values, NULL: not there.  A date is compared with `now`. */
 double net_retry_after(const char *after_ms, const char *after, time_t now);
 
 #define NET_WAIT_MAX 120.0 /* seconds: told to wait longer, we give up */
 
-/* Before try n + 1 (n from 1), when the server said nothing: 0.5 s doubled up to 8 s, less up to a
- * quarter; dice 0..1. */
+/* Before try n + 1 (n from 1), when the server said nothing: 0.5 s doubled up to 8 s, less up
+ * to a quarter; dice 0..1. */
 double net_backoff(unsigned n, double dice);
 
 #endif

@@ -22,16 +22,17 @@ void net_close(struct net *n); /* NULL is allowed */
 
 struct net_request {
     const char *url;
-    const char *key;         /* bearer token, NULL: none */
+    const char *key;            /* bearer token, NULL: none */
     const char *const *headers; /* more "Name: value", NULL-terminated; NULL: none */
-    const char *body;        /* [bytes] JSON to POST; NULL: GET */
+    const char *body;           /* [bytes] JSON to POST; NULL: GET */
     size_t bytes;
-    size_t max_bytes;        /* of the answer, after decompression */
-    unsigned tries;          /* 1 + retries; 0: 3 */
-    unsigned timeout_ms;     /* of the whole request; 0: none (streaming) */
-    unsigned stall_ms;       /* without a byte; 0: none */
-    /* Streaming: each piece of a 200 answer as it comes; non-zero stops with RAG_ECANCELED. What
-     * on_data has seen is never sent again: no retry after it.  NULL: the answer is kept. */
+    size_t max_bytes;    /* of the answer, after decompression */
+    unsigned tries;      /* 1 + retries; 0: 3 */
+    unsigned timeout_ms; /* of the whole request; 0: none (streaming) */
+    unsigned stall_ms;   /* without a byte; 0: none */
+    /* Streaming: each piece of a 200 answer as it comes; non-zero stops with RAG_ECANCELED.
+     * What on_data has seen is never sent again: no retry after it.  NULL: the answer is kept.
+     */
     int (*on_data)(void *arg, const char *data, size_t bytes);
     void *arg;
     /* Asked about once a second, more often while waiting to retry; non-zero stops with
@@ -41,18 +42,18 @@ struct net_request {
 };
 
 struct net_answer {
-    long status;      /* HTTP; 0: none came */
-    char *body;       /* [bytes] and a NUL; NULL when streamed */
+    long status; /* HTTP; 0: none came */
+    char *body;  /* [bytes] and a NUL; NULL when streamed */
     size_t bytes;
-    char type[64];    /* Content-Type without parameters, lower case */
-    bool permanent;   /* an error that another try cannot mend */
+    char type[64];  /* Content-Type without parameters, lower case */
+    bool permanent; /* an error that another try cannot mend */
 };
 
 /* RAG_OK for 200; else the error says host, status and the server's own words (any of the error
  * bodies of OpenAI, llama.cpp, TEI, Ollama, Cohere, FastAPI; else the first 300 bytes, with
  * controls made visible).  RAG_EREFUSED for 4xx but 408, 409, 425 and 429, a 429 for want of
- * money, 501, and llama.cpp's permanent 500s; RAG_ETOOLARGE where a 400, 413, 422 or 500 says that
- * the input is too large or too long; RAG_EUNAVAIL after the last try; RAG_ELIMIT beyond
+ * money, 501, and llama.cpp's permanent 500s; RAG_ETOOLARGE where a 400, 413, 422 or 500 says
+ * that the input is too large or too long; RAG_EUNAVAIL after the last try; RAG_ELIMIT beyond
  * max_bytes.  `a` is filled in either case; net_answer_free it. */
 rag_err net_send(struct net *n, const struct net_request *r, struct net_answer *a);
 void net_answer_free(struct net_answer *a);

@@ -1,8 +1,8 @@
 /* refusal.c - what a server means by an answer that is not 200.
  *
- * Place: rag/net.  The status alone misleads: llama.cpp says 500 for an input that is too long, which no
- * retry mends, OpenAI 429 when the money is spent.  Invariant: words that go into a message hold no
- * control character. */
+ * Place: rag/net.  The status alone misleads: llama.cpp says 500 for an input that is too long,
+ * which no retry mends, OpenAI 429 when the money is spent.  Invariant: words that go into a
+ * message hold no control character. */
 #include <config.h>
 
 #include <stdio.h>
@@ -30,8 +30,8 @@ static void show(const char *s, size_t bytes, char words[NET_WORDS_MAX])
     words[n] = '\0';
 }
 
-/* {"error": {"message"}}, {"error": "..."}, {"message"}, {"detail"}: OpenAI and llama.cpp, Ollama and TEI,
- * Cohere and TEI's other route, FastAPI. */
+/* {"error": {"message"}}, {"error": "..."}, {"message"}, {"detail"}: OpenAI and llama.cpp,
+ * Ollama and TEI, Cohere and TEI's other route, FastAPI. */
 static const char *message_in(const struct js *body)
 {
     const struct js *error = js_get(body, "error");
@@ -78,13 +78,23 @@ static bool says_any(const char *body, size_t bytes, const char *const *list)
     return false;
 }
 
-static const char *const too_large[] = {
-    "too large", "too long", "maximum context length", "context size", "context length",
-    "exceed_context_size", "max_tokens_per_request", "max tokens per request", "too many tokens",
-    "must have less than", "exceeds the limit", "batch size", "string_above_max_length", NULL};
+static const char *const too_large[] = {"too large",
+                                        "too long",
+                                        "maximum context length",
+                                        "context size",
+                                        "context length",
+                                        "exceed_context_size",
+                                        "max_tokens_per_request",
+                                        "max tokens per request",
+                                        "too many tokens",
+                                        "must have less than",
+                                        "exceeds the limit",
+                                        "batch size",
+                                        "string_above_max_length",
+                                        NULL};
 
-static const char *const spent[] = {"insufficient_quota", "billing", "exceeded your current quota",
-                                    NULL};
+static const char *const spent[] = {"insufficient_quota", "billing",
+                                    "exceeded your current quota", NULL};
 
 /* A fault of the request that llama.cpp reports as 500. */
 static const char *const permanent[] = {"failed to parse messages", "not supported", NULL};

@@ -1,7 +1,7 @@
 /* request.c - a request through libcurl: checked, capped, tried again where that may help.
  *
- * Place: rag/net; see net.h for what it promises.  Connections are kept between requests, one idle
- * handle for each that ran at once. */
+ * Place: rag/net; see net.h for what it promises.  Connections are kept between requests, one
+ * idle handle for each that ran at once. */
 #include <config.h>
 
 #include <ctype.h>
@@ -17,13 +17,13 @@
 #include "rag/error.h"
 #include "rag/net/internal.h"
 
-#define IDLE_MAX        8
-#define TRIES           3
-#define CONNECT_MS      10000L
-#define ERROR_BODY_MAX  ((size_t)64 << 10)
-#define HEADER_MAX      128
-#define SLICE_NS        100000000L /* of a wait, between two questions whether to stop */
-#define HOST_MAX        256
+#define IDLE_MAX       8
+#define TRIES          3
+#define CONNECT_MS     10000L
+#define ERROR_BODY_MAX ((size_t)64 << 10)
+#define HEADER_MAX     128
+#define SLICE_NS       100000000L /* of a wait, between two questions whether to stop */
+#define HOST_MAX       256
 
 struct net {
     pthread_mutex_t lock;
@@ -38,9 +38,9 @@ struct transfer {
     const struct net_request *r;
     CURL *curl;
     struct net_answer *a;
-    size_t seen;       /* bytes of a 200, decompressed */
+    size_t seen;        /* bytes of a 200, decompressed */
     bool over, stopped; /* the cap was passed; a callback said stop */
-    bool handed;       /* on_data has seen something: no second try */
+    bool handed;        /* on_data has seen something: no second try */
     char after[HEADER_MAX], after_ms[HEADER_MAX], should[HEADER_MAX], id[HEADER_MAX];
     char place[HEADER_MAX]; /* where a redirect leads */
     char host[HOST_MAX];
@@ -112,8 +112,8 @@ static bool is_loopback_host(const char *host)
     char more;
     if (strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0)
         return true;
-    return sscanf(host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &more) == 4 && a == 127 && b < 256 &&
-           c < 256 && d < 256;
+    return sscanf(host, "%3u.%3u.%3u.%3u%c", &a, &b, &c, &d, &more) == 4 && a == 127 &&
+           b < 256 && c < 256 && d < 256;
 }
 
 /* Checks a url; its host, with the port if it names one, at host. */
@@ -131,8 +131,8 @@ static rag_err read_url(const char *url, char host[HOST_MAX], bool *loopback, bo
     else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
         err = RAG_FAIL(RAG_EINVAL, "%s: neither http nor https: %.200s", scheme, url);
     else if (curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK)
-        err = RAG_FAIL(RAG_EINVAL, "the url of %s holds a user name; keys have a place of their own",
-                       name);
+        err = RAG_FAIL(RAG_EINVAL,
+                       "the url of %s holds a user name; keys have a place of their own", name);
     if (!err) {
         const bool has_port = curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_OK;
         snprintf(host, HOST_MAX, "%s%s%s", name, has_port ? ":" : "", has_port ? port : "");
@@ -322,7 +322,8 @@ static void keep_type(const struct transfer *t)
     const char *type = NULL;
     size_t n = 0;
     curl_easy_getinfo(t->curl, CURLINFO_CONTENT_TYPE, &type);
-    for (; type && type[n] && type[n] != ';' && type[n] != ' ' && n + 1 < sizeof t->a->type; n++)
+    for (; type && type[n] && type[n] != ';' && type[n] != ' ' && n + 1 < sizeof t->a->type;
+         n++)
         t->a->type[n] = (char)tolower((unsigned char)type[n]);
     t->a->type[n] = '\0';
 }
@@ -367,12 +368,15 @@ static rag_err fail_transport(const struct transfer *t, CURLcode code, bool *aga
                         t->r->max_bytes);
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
-    case CURLE_WRITE_ERROR: return RAG_FAIL(RAG_ENOMEM, "%s: out of memory", t->host);
+    case CURLE_WRITE_ERROR:
+        return RAG_FAIL(RAG_ENOMEM, "%s: out of memory", t->host);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
-    case CURLE_BAD_CONTENT_ENCODING: break;
-    default: *again = !t->handed;
+    case CURLE_BAD_CONTENT_ENCODING:
+        break;
+    default:
+        *again = !t->handed;
     }
     return RAG_FAIL(RAG_EUNAVAIL, "%s: %s", t->host, curl_easy_strerror(code));
 }
@@ -419,7 +423,8 @@ static double throw_dice(struct net *n)
     return (double)(rng_at((uint64_t)(uintptr_t)n, i) >> 11) * 0x1p-53;
 }
 
-/* Before try i + 1: shuts the gate.  False if the server asks for more patience than we have. */
+/* Before try i + 1: shuts the gate.  False if the server asks for more patience than we have.
+ */
 static bool shut_gate(struct net *n, const struct transfer *t, unsigned i)
 {
     double wait = net_retry_after(t->after_ms[0] ? t->after_ms : NULL,

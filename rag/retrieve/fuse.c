@@ -1,8 +1,8 @@
 /* fuse.c - fusion of a vector search and a text search, by score or by rank.  See fuse.h.
  *
- * By score is the default: with vectors that know little, fusion by rank falls below the text search
- * alone (nDCG@10 52.2 against 53.5 over nine collections with static vectors), by score it does
- * not (55.0). */
+ * By score is the default: with vectors that know little, fusion by rank falls below the text
+ * search alone (nDCG@10 52.2 against 53.5 over nine collections with static vectors), by score
+ * it does not (55.0). */
 #include <config.h>
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* fuse.h - two rankings of chunks made one.
  *
- * Place: rag/retrieve.  Invariant: the result depends on the sets of hits alone, not on the order they
- * come in; ties go to the smaller label. */
+ * Place: rag/retrieve.  Invariant: the result depends on the sets of hits alone, not on the
+ * order they come in; ties go to the smaller label. */
 #ifndef KITH_RAG_FUSE_H
 #define KITH_RAG_FUSE_H
 
@@ -21,7 +21,7 @@ struct fuse_hit {
 struct fused_hit {
     uint64_t label;
     double score;
-    double vector, text; /* scores of the two sides; NaN: not among theirs */
+    double vector, text;             /* scores of the two sides; NaN: not among theirs */
     uint32_t vector_rank, text_rank; /* from 1; 0: not among theirs */
 };
 
@@ -30,9 +30,9 @@ enum fuse_rule {
     FUSE_RRF    /* sum of 1 / (60 + rank) */
 };
 
-/* The best of both at out [room >= the smaller of nv and FUSE_DEPTH plus that of nt], best first;
- * *n: how many.  A label may stand once on a side.  share: a, 0..1.  RAG_EINVAL for a score that
- * is not finite, a label twice, a share out of range. */
+/* The best of both at out [room >= the smaller of nv and FUSE_DEPTH plus that of nt], best
+ * first; *n: how many.  A label may stand once on a side.  share: a, 0..1.  RAG_EINVAL for a
+ * score that is not finite, a label twice, a share out of range. */
 rag_err fuse(enum fuse_rule rule, double share, const struct fuse_hit *vector, size_t nv,
              const struct fuse_hit *text, size_t nt, struct fused_hit *out, size_t *n);
 

@@ -1,9 +1,9 @@
 /* chunk.c - a document cut into chunks for embedding.
  *
- * Place: rag/text.  Blocks become pieces (whole, else sentences, lines, words, graphemes), and pieces
- * are put together up to a target.  A chunk carries the headings it stands under as its head line,
- * which counts.  Why so small: the embedded model reads 256 tokens, and 200 to 400 is where
- * retrieval is best (Chroma's report on chunking, 2024).
+ * Place: rag/text.  Blocks become pieces (whole, else sentences, lines, words, graphemes), and
+ * pieces are put together up to a target.  A chunk carries the headings it stands under as its
+ * head line, which counts.  Why so small: the embedded model reads 256 tokens, and 200 to 400
+ * is where retrieval is best (Chroma's report on chunking, 2024).
  *
  * Invariants: as text.h says; a heading stands at the front of a chunk, not at its end, unless
  * nothing follows it. */
@@ -24,10 +24,10 @@
 struct open_chunk {
     bool open;
     size_t start, end, pieces;
-    double tokens, room;      /* of the text; what it may have */
+    double tokens, room; /* of the text; what it may have */
     size_t lead_start, lead_end;
-    size_t tail;              /* where the headings at its end begin */
-    size_t last;              /* where its last piece begins */
+    size_t tail; /* where the headings at its end begin */
+    size_t last; /* where its last piece begins */
     double last_tokens;
     uint32_t page;
     char *head;
@@ -41,7 +41,7 @@ struct cutter {
     struct open_chunk now;
     struct text_chunk *out;
     size_t n, room;
-    size_t line_at;  /* where line `line` is */
+    size_t line_at; /* where line `line` is */
     uint32_t line;
 };
 
@@ -138,13 +138,15 @@ static rag_err emit(struct cutter *c, size_t end)
         c->out = more;
         c->room = room;
     }
-    c->out[c->n++] = (struct text_chunk){.start = o->start,
-                                         .end = end,
-                                         .lead_start = o->lead_start,
-                                         .lead_end = o->lead_end,
-                                         .line = line_of(c, o->start),
-                                         .page = o->page,
-                                         .head = o->head};
+    c->out[c->n] = (struct text_chunk){.seq = (uint32_t)c->n,
+                                       .start = o->start,
+                                       .end = end,
+                                       .lead_start = o->lead_start,
+                                       .lead_end = o->lead_end,
+                                       .line = line_of(c, o->start),
+                                       .page = o->page,
+                                       .head = o->head};
+    c->n++;
     o->head = NULL;
     o->open = false;
     return RAG_OK;
@@ -156,8 +158,13 @@ static rag_err open_chunk(struct cutter *c, size_t start, uint32_t page)
     if (!head)
         return RAG_FAIL(RAG_ENOMEM, "out of memory for a chunk's head");
     mem_free(c->now.head);
-    c->now = (struct open_chunk){.open = true, .start = start, .end = start, .page = page,
-                                 .tail = SIZE_MAX, .last = start, .head = head};
+    c->now = (struct open_chunk){.open = true,
+                                 .start = start,
+                                 .end = start,
+                                 .page = page,
+                                 .tail = SIZE_MAX,
+                                 .last = start,
+                                 .head = head};
     c->now.room = c->cap - c->lead - text_tokens(head, strlen(head));
     return RAG_OK;
 }
@@ -259,8 +266,8 @@ static double piece_room(const struct cutter *c)
     return (1 - HEAD_SHARE) * c->cap - c->lead;
 }
 
-/* From..to in pieces of at most `room` tokens, as many of `cut`'s cuts together as fit in `merge`; a
- * cut that is too large by the next finer one. */
+/* From..to in pieces of at most `room` tokens, as many of `cut`'s cuts together as fit in
+ * `merge`; a cut that is too large by the next finer one. */
 static rag_err add_cut(struct cutter *c, size_t from, size_t to, const cut_fn *cuts,
                        double merge, double room, uint32_t page)
 {
@@ -364,9 +371,11 @@ rag_err text_chunk(const struct text_doc *d, const struct text_chunking *how,
     struct cutter c = {.d = d, .line = 1};
     c.target = how && how->target > 0 ? how->target : TARGET;
     c.cap = how && how->cap > 0 ? how->cap : CAP;
-    if (c.target > c.cap || c.cap < 16)
-        return RAG_FAIL(RAG_EINVAL, "chunks of %g tokens, at most %g: the cap is at least 16 "
-                        "and the target", c.target, c.cap);
+    if (c.target > c.cap || c.cap < 32)
+        return RAG_FAIL(RAG_EINVAL,
+                        "chunks of %g tokens, at most %g: the cap is at least 32 "
+                        "and the target",
+                        c.target, c.cap);
     rag_err err = RAG_OK;
     for (size_t i = 0; i < d->nblocks && !err; i++)
         err = d->blocks[i].kind == TEXT_HEADING ? add_heading(&c, &d->blocks[i])

@@ -1,8 +1,9 @@
 /* markdown.c - the blocks of Markdown: CommonMark with GitHub's tables.
  *
  * Place: rag/text; sole owner of cmark-gfm.  The parser says where in the text a block lies, so
- * the text stays as it is and citations find it again.  Invariant: blocks come from the children
- * of the document and, for lists and quotes, one level further, so nesting costs no stack. */
+ * the text stays as it is and citations find it again.  Invariant: blocks come from the
+ * children of the document and, for lists and quotes, one level further, so nesting costs no
+ * stack. */
 #include <config.h>
 
 #include <pthread.h>
@@ -20,7 +21,7 @@
 #define META_MAX 256 /* keys of front matter */
 
 struct lines {
-    size_t *at;  /* [n + 1]: where line i + 1 begins; the last is the text's end */
+    size_t *at; /* [n + 1]: where line i + 1 begins; the last is the text's end */
     size_t n, from;
 };
 
@@ -111,7 +112,8 @@ static rag_err front_matter(struct text_doc *d, size_t *end)
     while (at < d->text.bytes && !closed && !err && keys++ < META_MAX) {
         const char *lf = memchr(s + at, '\n', d->text.bytes - at);
         const size_t to = lf ? (size_t)(lf - s) : d->text.bytes;
-        closed = to - at == 3 && (memcmp(s + at, "---", 3) == 0 || memcmp(s + at, "...", 3) == 0);
+        closed =
+            to - at == 3 && (memcmp(s + at, "---", 3) == 0 || memcmp(s + at, "...", 3) == 0);
         if (!closed)
             err = put_meta(d, at, to, &o);
         at = to + (lf != NULL);
@@ -148,9 +150,8 @@ static enum text_kind kind_of(cmark_node *node)
 static rag_err put_node(struct text_doc *d, const struct lines *l, cmark_node *node)
 {
     const int first = cmark_node_get_start_line(node), last = cmark_node_get_end_line(node);
-    struct text_block b = {.kind = kind_of(node),
-                           .start = line_at(l, first),
-                           .end = line_at(l, last + 1)};
+    struct text_block b = {
+        .kind = kind_of(node), .start = line_at(l, first), .end = line_at(l, last + 1)};
     if (last < first)
         return RAG_OK;
     if (b.kind == TEXT_HEADING)

@@ -9,7 +9,7 @@
 
 #include "rag/text/text.h"
 
-#define BYTES_A_TOKEN 3.2  /* of English prose, rather less than what is seen */
+#define BYTES_A_TOKEN 3.2 /* of English prose, rather less than what is seen */
 #define TOKENS_A_WORD 1.35
 
 enum { BLANK, LETTER, MARK };
@@ -80,9 +80,9 @@ size_t text_fit(const char *s, size_t end, size_t at, double budget)
 
 /* Before whose full stop no sentence ends. */
 static const char *const abbreviations[] = {
-    "al",  "approx", "cf",  "ca",  "ch", "dr", "ed",  "eds", "eg",  "e.g", "eq",  "eqs", "etc",
-    "fig", "figs",   "ie",  "i.e", "jr", "mr", "mrs", "ms",  "no",  "nos", "op",  "p",   "pp",
-    "prof", "sec",   "sr",  "st",  "u.s", "vol", "vs",  "z.b", "bzw"};
+    "al",  "approx", "cf",   "ca",  "ch",  "dr", "ed",  "eds", "eg", "e.g", "eq",  "eqs",
+    "etc", "fig",    "figs", "ie",  "i.e", "jr", "mr",  "mrs", "ms", "no",  "nos", "op",
+    "p",   "pp",     "prof", "sec", "sr",  "st", "u.s", "vol", "vs", "z.b", "bzw"};
 
 /* Whether the word that ends at `end` (a full stop) is one of them, or a single capital. */
 static bool is_abbreviation(const char *s, size_t begin, size_t end)

@@ -1,7 +1,7 @@
 /* unicode.c - from raw bytes to normalised text, and what characters are.
  *
- * Place: rag/text; sole owner of utf8proc.  Invariant: text of ASCII alone, which is most of it,
- * costs a pass of plain bytes and no table. */
+ * Place: rag/text; sole owner of utf8proc.  Invariant: text of ASCII alone, which is most of
+ * it, costs a pass of plain bytes and no table. */
 #include <config.h>
 
 #include <stdlib.h>
@@ -43,8 +43,8 @@ bool text_is_utf8(const char *s, size_t bytes)
             i++;
             continue;
         }
-        const utf8proc_ssize_t n =
-            utf8proc_iterate((const utf8proc_uint8_t *)s + i, (utf8proc_ssize_t)(bytes - i), &c);
+        const utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s + i,
+                                                    (utf8proc_ssize_t)(bytes - i), &c);
         if (n <= 0)
             return false;
         i += (size_t)n;
@@ -103,7 +103,8 @@ bool text_is_binary(const void *raw, size_t bytes)
     return bytes > 0 && memchr(raw, 0, bytes < 8192 ? bytes : 8192) != NULL;
 }
 
-/* windows-1252 from 0x80 to 0x9F; what it leaves undefined stays the control it is in Latin-1. */
+/* windows-1252 from 0x80 to 0x9F; what it leaves undefined stays the control it is in Latin-1.
+ */
 static const uint16_t cp1252[32] = {
     0x20AC, 0x81,   0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160,
     0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
@@ -137,7 +138,8 @@ static rag_err from_utf16(const char *name, const unsigned char *p, size_t bytes
                 low = big ? (uint32_t)p[i + 2] << 8 | p[i + 3]
                           : (uint32_t)p[i + 3] << 8 | p[i + 2];
             if (low < 0xDC00 || low > 0xDFFF)
-                return RAG_FAIL(RAG_EFORMAT, "%s: byte %zu: a lone surrogate, %04X", name, i, c);
+                return RAG_FAIL(RAG_EFORMAT, "%s: byte %zu: a lone surrogate, %04X", name, i,
+                                c);
             c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
             i += 2;
         }
@@ -176,14 +178,14 @@ static rag_err decode(const char *name, const unsigned char *p, size_t bytes,
 static bool is_composed(uint32_t c)
 {
     return c < 0x300 || (c >= 0x388 && c <= 0x482) || (c >= 0x2010 && c <= 0x205F) ||
-           (c >= 0x2190 && c <= 0x21FF) ||
-           (c >= 0x2500 && c <= 0x27FF) || (c >= 0x3000 && c <= 0x3002) ||
-           (c >= 0x3041 && c <= 0x3096) || (c >= 0x30A1 && c <= 0x30FA) ||
-           (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0xAC00 && c <= 0xD7A3) ||
-           (c >= 0xFF01 && c <= 0xFF5E);
+           (c >= 0x2190 && c <= 0x21FF) || (c >= 0x2500 && c <= 0x27FF) ||
+           (c >= 0x3000 && c <= 0x3002) || (c >= 0x3041 && c <= 0x3096) ||
+           (c >= 0x30A1 && c <= 0x30FA) || (c >= 0x4E00 && c <= 0x9FFF) ||
+           (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xFF01 && c <= 0xFF5E);
 }
 
-/* LF for CRLF and CR, no NUL, no tag characters, no mark; true if what is left is surely NFC. */
+/* LF for CRLF and CR, no NUL, no tag characters, no mark; true if what is left is surely NFC.
+ */
 static bool clean(struct text_bytes *t)
 {
     size_t n = 0, next;
@@ -272,8 +274,10 @@ static bool is_word_char(uint32_t c)
     case UTF8PROC_CATEGORY_MC:
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO: return true;
-    default: return false;
+    case UTF8PROC_CATEGORY_NO:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -309,8 +313,8 @@ static int take_char(struct wording *w, uint32_t c)
         return flush(w);
     if (dense)
         stop = flush(w);
-    const utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, folded, 8,
-                                                       UTF8PROC_CASEFOLD, &boundary);
+    const utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)c, folded, 8, UTF8PROC_CASEFOLD, &boundary);
     if (n < 1 || n > 8)
         w->n += put_char(w->at + w->n, c);
     for (utf8proc_ssize_t i = 0; i < n && n <= 8 && w->n < TEXT_WORD_MAX + 8; i++)
