@@ -1,7 +1,7 @@
 /* hash.h - builtin:hash-v1, an embedder that knows no language.
  *
  * Place: rag/embed, above rag/text.  Frozen: the same text has the same vector in every version
- * and on every machine, up to rounding of the last bit; docs/rag.md spells the function out. */
+ * and on every machine, up to rounding of the last bit; hash.c spells the function out. */
 #ifndef KITH_RAG_EMBED_HASH_H
 #define KITH_RAG_EMBED_HASH_H
 

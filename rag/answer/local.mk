@@ -1,1 +1,0 @@
-# rag/answer: libkith_rag_core_la_SOURCES += its files.

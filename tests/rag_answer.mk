@@ -1,1 +1,0 @@
-# Tests of rag/answer; see tests/local.mk for what to add here.

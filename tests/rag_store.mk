@@ -1,1 +1,0 @@
-# Tests of rag/store; see tests/local.mk for what to add here.
