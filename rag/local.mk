@@ -14,3 +14,4 @@ include $(top_srcdir)/rag/net/local.mk
 include $(top_srcdir)/rag/text/local.mk
 include $(top_srcdir)/rag/embed/local.mk
 include $(top_srcdir)/rag/retrieve/local.mk
+include $(top_srcdir)/rag/answer/local.mk

@@ -32,6 +32,7 @@ include $(top_srcdir)/tests/rag_net.mk
 include $(top_srcdir)/tests/rag_text.mk
 include $(top_srcdir)/tests/rag_embed.mk
 include $(top_srcdir)/tests/rag_retrieve.mk
+include $(top_srcdir)/tests/rag_answer.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests)

@@ -6,19 +6,6 @@
 
 #include "rag/net/net.h"
 
-/* refusal.c: what an answer other than 200 means. */
-enum net_verdict {
-    NET_AGAIN,    /* another try may help */
-    NET_REFUSED,  /* none will */
-    NET_TOO_LARGE /* nor will one, but smaller inputs will */
-};
-
-#define NET_WORDS_MAX 301
-
-/* The server's own words in an error's body, controls shown as "\xNN", at most 300 bytes. */
-void net_words(const char *body, size_t bytes, char words[NET_WORDS_MAX]);
-enum net_verdict net_judge(long status, const char *body, size_t bytes);
-
 /* gate.c: hosts that asked to be left alone for a while. */
 struct net_gates;
 struct net_gates *net_gates_open(void); /* NULL: out of memory */

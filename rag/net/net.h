@@ -58,6 +58,19 @@ struct net_answer {
 rag_err net_send(struct net *n, const struct net_request *r, struct net_answer *a);
 void net_answer_free(struct net_answer *a);
 
+/* What an answer other than 200 means (refusal.c), also one told of inside a stream. */
+enum net_verdict {
+    NET_AGAIN,    /* another try may help */
+    NET_REFUSED,  /* none will */
+    NET_TOO_LARGE /* nor will one, but smaller inputs will */
+};
+
+#define NET_WORDS_MAX 301
+
+/* The server's own words in an error's body, controls shown as "\xNN", at most 300 bytes. */
+void net_words(const char *body, size_t bytes, char words[NET_WORDS_MAX]);
+enum net_verdict net_judge(long status, const char *body, size_t bytes);
+
 /* True for 127.0.0.0/8, ::1 and localhost in url. */
 bool net_is_loopback(const char *url);
 
