@@ -1,4 +1,1 @@
 # Tests of rag/answer; see tests/local.mk for what to add here.
-unit_tests += tests/answer.test
-tests_answer_test_SOURCES = tests/test_answer.c
-tests_answer_test_LDADD = $(rag_test_libs)

@@ -152,6 +152,8 @@ const struct program ann_program = {
         "4 damaged or not a kith file, 130 interrupted.\n\nExample:\n"
         "  ann build words.npy -o words.kith --metric cosine\n"
         "  ann search words.kith queries.npy -k 5\n",
+    .version = ann_version,
+    .isa = ann_isa,
     .options = options,
     .noptions = sizeof options / sizeof options[0],
     .commands = commands,

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ann/ann.h>
-
 #include "ann/io/cmdline.h"
 
 /* What every program's struct args begins with. */
@@ -415,7 +413,7 @@ int args_read(const struct program *p, int argc, char **argv, struct args *a)
         }
     }
     if (b->version) {
-        printf("%s (kith) %s, kernels %s\n", p->name, ann_version(), ann_isa());
+        printf("%s (kith) %s, kernels %s\n", p->name, p->version(), p->isa());
         return CMD_OK;
     }
     if (b->help)

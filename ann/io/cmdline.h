@@ -58,6 +58,7 @@ struct cmd_option {
 struct program {
     const char *name, *intro;
     const char *footer; /* of --help: exit status and examples */
+    const char *(*version)(void), *(*isa)(void); /* what --version tells */
     const struct cmd_option *options;
     size_t noptions;
     const struct command *commands;
