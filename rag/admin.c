@@ -262,18 +262,31 @@ rag_err rag_verify(rag_store *s, size_t sample, rag_fault_fn fault, void *arg)
     return err;
 }
 
-/* The index file is taken for lost, and made again. */
+static int mirror_step(void *arg, const char *what, uint64_t done, uint64_t total)
+{
+    return session_step(arg, what, done, total) != RAG_OK;
+}
+
+/* From the vectors; the old file serves until the new one is whole. */
 static rag_err remake_index(rag_store *s)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/index-%lld-%lld.kith", s->dir, (long long)s->active.id,
-             (long long)s->active.generation);
-    if (s->active.generation > 0 && unlink(path) != 0 && errno != ENOENT)
-        return RAG_FAIL(RAG_EIO, "%s: %s", path, strerror(errno));
-    rag_err err = session_activate(s, s->active.id);
+    struct mirror *m = NULL;
+    rag_err err = session_activate(s, s->active.id); /* as it is now; its mirror is closed */
+    if (!err && s->active.free_of_charge)
+        err = session_embedder(s);
+    const struct mirror_opening how = {.store = s->store,
+                                       .of = &s->active,
+                                       .embedder = s->embedder,
+                                       .write = true,
+                                       .anew = true,
+                                       .progress = mirror_step,
+                                       .arg = s};
     if (!err)
-        err = session_mirror(s);
-    return err ? err : mirror_save(s->mirror, true);
+        err = mirror_open(&how, &m);
+    if (!err)
+        err = mirror_save(m, true);
+    mirror_close(m);
+    return err ? err : session_activate(s, s->active.id);
 }
 
 static rag_err embed_missing(rag_store *s, struct embedder *e, const struct store_embedder *of);
@@ -441,7 +454,8 @@ static rag_err switch_to(rag_store *s, struct embedder *e, struct store_embedder
     char text[32];
     struct mirror *m = NULL;
     struct store_embedder old = {0};
-    const struct mirror_opening how = {s->store, to, e, true, NULL, NULL};
+    const struct mirror_opening how = {
+        .store = s->store, .of = to, .embedder = e, .write = true, .anew = true};
     rag_err err = mirror_open(&how, &m);
     if (!err)
         err = mirror_save(m, true);

@@ -217,11 +217,18 @@ static rag_err send(struct asking *q, size_t bytes)
 {
     struct chat_answer got = {0};
     const struct chat_model m = chat_of(q);
-    const struct chat_sending how = {q->p.on_text, q->p.arg, stop_wanted, q->s, 0};
+    const struct chat_sending how = {.on_text = q->p.on_text,
+                                     .arg = q->p.arg,
+                                     .on_stop = stop_wanted,
+                                     .stop_arg = q->s,
+                                     .tries = session_number(q->s, "net.tries"),
+                                     .stall_ms = 1000 * session_number(q->s, "net.timeout")};
     rag_err err = q->s->net ? RAG_OK : net_open(&q->s->net);
     if (err)
         return err;
     err = chat_send(q->s->net, &m, q->a->request, bytes, &how, &got);
+    if (err == RAG_EFORMAT || err == RAG_EINVAL || err == RAG_ELIMIT) /* the server's fault */
+        err = RAG_FAIL(RAG_EREFUSED, "%s", rag_error_message());
     struct error_note note;
     error_take(&note, (ann_err)err);
     mem_free(q->a->text);

@@ -39,12 +39,24 @@ static int waiting(void *arg)
     return session_step(arg, "waiting", 0, 0) != RAG_OK;
 }
 
+/* A whole number from the settings; 0: not set. */
+unsigned session_number(const struct rag_store *s, const char *name)
+{
+    const char *text = s->o.setting ? s->o.setting(s->o.setting_arg, name) : NULL;
+    const unsigned long v = text ? strtoul(text, NULL, 10) : 0;
+    return v < 1000000 ? (unsigned)v : 1000000;
+}
+
 void session_settings(struct rag_store *s, struct embed_settings *e)
 {
+    const unsigned tries = session_number(s, "net.tries");
     *e = (struct embed_settings){.net = s->net,
                                  .setting = s->o.setting,
                                  .setting_arg = s->o.setting_arg,
-                                 .tries = s->writes ? 7 : 3,
+                                 .tries = tries       ? tries
+                                          : s->writes ? 7
+                                                      : 3,
+                                 .timeout_ms = 1000 * session_number(s, "net.timeout"),
                                  .on_stop = waiting,
                                  .stop_arg = s};
 }

@@ -19,8 +19,17 @@
 #define GROUP_FILES    512
 #define VANISHED_SHARE 2 /* more than one in two gone: asks for --force */
 
+/* An event that is told once its transaction is committed. */
+struct later {
+    rag_event_kind kind;
+    char *source, *reason;
+    uint64_t chunks, bytes;
+};
+
 struct ingest {
     struct rag_store *s;
+    struct later *later; /* [nlater] */
+    size_t nlater, later_room;
     rag_add_options o;
     rag_add_report r;
     struct job *jobs; /* [n] */
@@ -43,6 +52,37 @@ static void tell(struct ingest *g, rag_event_kind kind, const char *source, cons
     g->r.failed += kind == RAG_FAILED;
     if (g->o.on_event)
         g->o.on_event(g->o.arg, &e);
+}
+
+/* The same after the commit: what is told as added stays added, whatever happens then. */
+static rag_err tell_later(struct ingest *g, rag_event_kind kind, const char *source,
+                          const char *reason, uint64_t chunks, uint64_t bytes)
+{
+    if (g->nlater == g->later_room) {
+        const size_t room = g->later_room ? 2 * g->later_room : 64;
+        struct later *more = mem_resize(g->later, room * sizeof *more);
+        if (!more)
+            return RAG_FAIL(RAG_ENOMEM, "out of memory for %zu events", room);
+        g->later = more;
+        g->later_room = room;
+    }
+    struct later *l = &g->later[g->nlater];
+    *l = (struct later){kind, mem_strdup(source), reason ? mem_strdup(reason) : NULL, chunks,
+                        bytes};
+    g->nlater += l->source != NULL;
+    return l->source ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory for an event");
+}
+
+static void tell_now(struct ingest *g, bool committed)
+{
+    for (size_t i = 0; i < g->nlater; i++) {
+        const struct later *l = &g->later[i];
+        if (committed)
+            tell(g, l->kind, l->source, l->reason, l->chunks, l->bytes);
+        mem_free(l->source);
+        mem_free(l->reason);
+    }
+    g->nlater = 0;
 }
 
 /* ---- which files ---- */
@@ -301,8 +341,10 @@ static rag_err put_document(struct ingest *g, struct ready *r, int64_t file, int
         *id = r->d.id;
         if (!err)
             err = keep_brought(g, r);
+        if (!err)
+            err = tell_later(g, there ? RAG_REPLACED : RAG_ADDED, r->d.source, NULL, r->n,
+                             r->d.bytes);
         if (!err) {
-            tell(g, there ? RAG_REPLACED : RAG_ADDED, r->d.source, NULL, r->n, r->d.bytes);
             g->r.chunks += r->n;
             g->r.bytes += r->d.bytes;
             g->r.not_english += !r->english && strcmp(store_lang(g->s->store), "en") == 0;
@@ -345,7 +387,7 @@ static rag_err put_file(struct ingest *g, struct job *j)
             if (!err)
                 err = store_document_remove(g->s->store, had[i]);
             if (!err)
-                tell(g, RAG_REMOVED, gone.source, "no longer in its file", 0, 0);
+                err = tell_later(g, RAG_REMOVED, gone.source, "no longer in its file", 0, 0);
             store_document_free(&gone);
         }
     mem_free(had);
@@ -401,16 +443,16 @@ static rag_err write_group(struct ingest *g, size_t first, size_t last)
     for (size_t i = first; i < last && !err; i++) {
         struct job *j = &g->jobs[i];
         if (j->err)
-            tell(g, j->err == RAG_EFORMAT && !j->docs ? RAG_SKIPPED : RAG_FAILED, j->source,
-                 j->message, 0, 0);
+            err = tell_later(g, j->binary ? RAG_SKIPPED : RAG_FAILED, j->source, j->message, 0,
+                             0);
         else
             err = put_file(g, j);
     }
-    if (err) {
+    if (!err)
+        err = store_commit(g->s->store);
+    else
         store_rollback(g->s->store);
-        return err;
-    }
-    err = store_commit(g->s->store);
+    tell_now(g, !err);
     return err ? err : tell_index(g, first, last);
 }
 
@@ -491,13 +533,13 @@ static rag_err remove_listed(struct vanishing *v)
         if (!v->g->o.dry_run)
             err = store_file_remove(s->store, v->list[i].id);
         if (!err)
-            tell(v->g, RAG_REMOVED, v->list[i].path, "no longer there", 0, 0);
+            err = tell_later(v->g, RAG_REMOVED, v->list[i].path, "no longer there", 0, 0);
     }
-    if (v->g->o.dry_run)
-        return err;
-    if (!err)
-        return store_commit(s->store);
-    store_rollback(s->store);
+    if (!err && !v->g->o.dry_run)
+        err = store_commit(s->store);
+    else if (!v->g->o.dry_run)
+        store_rollback(s->store);
+    tell_now(v->g, !err);
     return err;
 }
 
@@ -550,8 +592,10 @@ static rag_err finish(struct ingest *g, rag_err err, rag_add_report *report)
         job_free(&g->jobs[i]);
     for (size_t i = 0; i < g->nseen; i++)
         mem_free(g->seen[i]);
+    tell_now(g, false);
     mem_free(g->jobs);
     mem_free(g->seen);
+    mem_free(g->later);
     if (!err && g->r.failed > 0)
         err = RAG_FAIL(RAG_EPARTIAL, "%llu of %llu inputs failed; the others are in",
                        (unsigned long long)g->r.failed,

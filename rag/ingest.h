@@ -28,6 +28,7 @@ struct job {
     /* filled in by prepare.c: */
     rag_err err;
     char message[ERROR_MESSAGE_MAX];
+    bool binary; /* no text, as far as can be seen: passed over */
     bool same; /* its bytes are those of `known` */
     struct digest sha256;
     struct ready *docs; /* in their order */

@@ -31,6 +31,7 @@ rag_err session_step(struct rag_store *s, const char *what, uint64_t done, uint6
 rag_err session_embedder(struct rag_store *s);
 /* Another embedder by URI, for reindex and rerank. */
 rag_err session_open_embedder(struct rag_store *s, const char *uri, struct embedder **out);
+unsigned session_number(const struct rag_store *s, const char *name);
 void session_settings(struct rag_store *s, struct embed_settings *e);
 /* s->mirror is there. */
 rag_err session_mirror(struct rag_store *s);

@@ -259,6 +259,8 @@ static rag_err read_bytes(struct making *m, const char *path, const char *raw, s
     size_t n = 0;
     rag_err err =
         m->o->reader ? m->o->reader(m->o->arg, path, raw, bytes, &text, &n) : RAG_ENOTSUP;
+    m->job->binary = err == RAG_ENOTSUP && how.format == TEXT_AUTO &&
+                     text_detect(m->name, raw, bytes) == TEXT_BINARY;
     if (err == RAG_ENOTSUP)
         return text_read_bytes(m->name, raw, bytes, &how, make_ready, m);
     how.format = how.format == TEXT_AUTO ? TEXT_PLAIN : how.format;

@@ -32,7 +32,8 @@ static void tell_json(const rag_event *e)
     if (e->chunks)
         js_put_u64(&o, "chunks", e->chunks);
     js_shut(&o, '}');
-    if (js_line(&o, stdout) != ANN_OK)
+    /* At once: what is read here is committed, also if this process ends now. */
+    if (js_line(&o, stdout) != ANN_OK || fflush(stdout) != 0)
         run_warn("standard output: %s", error_message());
     js_out_free(&o);
 }

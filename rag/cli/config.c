@@ -38,6 +38,8 @@ static const struct known {
     {"jina.api_key", "JINA_API_KEY", false, true},
     {"jina.base_url", NULL, false, false},
     {"api_key", "RAG_API_KEY", false, true},
+    {"net.tries", "RAG_TRIES", false, false},
+    {"net.timeout", "RAG_TIMEOUT", false, false},
     {"embed.batch", NULL, true, false},
     {"embed.prefix_document", NULL, true, false},
     {"embed.prefix_query", NULL, true, false},

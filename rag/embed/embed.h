@@ -32,7 +32,8 @@ struct embed_settings {
      * "embed.batch", "embed.prefix_document", "embed.prefix_query", ...; NULL: not set. */
     const char *(*setting)(void *arg, const char *name);
     void *setting_arg;
-    unsigned tries;            /* of a request; 0: 3 */
+    unsigned tries;      /* of a request; 0: 3 */
+    unsigned timeout_ms; /* of a request; 0: 120000 */
     int (*on_stop)(void *arg); /* as in net.h */
     void *stop_arg;
 };

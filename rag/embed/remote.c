@@ -75,7 +75,7 @@ static rag_err post(const struct remote_target *t, const struct embed_settings *
                                   .bytes = bytes,
                                   .max_bytes = most,
                                   .tries = how->tries,
-                                  .timeout_ms = TIMEOUT_MS,
+                                  .timeout_ms = how->timeout_ms ? how->timeout_ms : TIMEOUT_MS,
                                   .on_stop = how->on_stop,
                                   .stop_arg = how->stop_arg};
     return net_send(how->net, &q, a);
@@ -108,9 +108,9 @@ static rag_err cut(const struct remote *r, float *vectors, size_t n, size_t *dim
 /* An answer that cannot be used is the server's fault, not the store's. */
 static rag_err blame(rag_err err)
 {
-    return err == RAG_EFORMAT || err == RAG_EINVAL
-               ? RAG_FAIL(RAG_EREFUSED, "%s", rag_error_message())
-               : err;
+    if (err != RAG_EFORMAT && err != RAG_EINVAL && err != RAG_ELIMIT)
+        return err;
+    return RAG_FAIL(RAG_EREFUSED, "%s", rag_error_message());
 }
 
 static rag_err ask(struct remote *r, const char *const *texts, size_t n, size_t *dims,
@@ -122,7 +122,7 @@ static rag_err ask(struct remote *r, const char *const *texts, size_t n, size_t 
     float *own = NULL;
     rag_err err = wire_ask_vectors(r->t.shape, r->t.model, r->t.dims, texts, n, &body, &bytes);
     if (!err)
-        err = post(&r->t, &r->how, body, bytes, most_bytes(n, got), &a);
+        err = blame(post(&r->t, &r->how, body, bytes, most_bytes(n, got), &a));
     mem_free(body);
     if (!err)
         err = blame(wire_vectors(r->t.shape, r->t.url, a.body, a.bytes, n, &got, &own));
@@ -241,7 +241,7 @@ rag_err embed_rerank(const char *uri, const struct embed_settings *s, const char
     if (!err)
         err = wire_ask_scores(tei, t.model, query, texts, n, &body, &bytes);
     if (!err)
-        err = post(&t, s, body, bytes, (size_t)16 << 20, &a);
+        err = blame(post(&t, s, body, bytes, (size_t)16 << 20, &a));
     if (!err)
         err = blame(wire_scores(t.url, a.body, a.bytes, n, scores));
     mem_free(body);

@@ -211,7 +211,7 @@ rag_err mirror_open(const struct mirror_opening *how, struct mirror **out)
     m->how = *how;
     m->dims = how->of->dims;
     m->generation = how->of->generation;
-    m->filed = m->generation ? open_file(m) : NULL;
+    m->filed = m->generation && !how->anew ? open_file(m) : NULL;
     m->applied = m->filed ? how->of->applied : 0;
     m->seen = m->applied;
     struct store_counts c = {0};

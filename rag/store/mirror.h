@@ -20,6 +20,7 @@ struct mirror_opening {
     const struct store_embedder *of; /* read at open */
     struct embedder *embedder;       /* for vectors that are not kept; NULL: none */
     bool write;                      /* the store's lock is held */
+    bool anew;                       /* the file is not to be used, but made again */
     mirror_progress_fn progress;
     void *arg;
 };
