@@ -12,7 +12,8 @@
 #include "rag/internal.h"
 #include "rag/retrieve/fuse.h"
 
-#define STATIC_SHARE  0.3 /* of vectors; docs/rag.md has the measurements */
+#define HASH_SHARE    0.2 /* of vectors; docs/rag.md has the measurements */
+#define STATIC_SHARE  0.3
 #define CONTEXT_SHARE 0.5
 #define RERANK_DEPTH  40
 #define K_DEFAULT     10
@@ -134,6 +135,8 @@ static double share_of(const struct search *q)
 {
     if (q->p.share > 0)
         return q->p.share;
+    if (strcmp(q->s->active.uri, "builtin:hash-v1") == 0)
+        return HASH_SHARE;
     return q->s->active.free_of_charge ? STATIC_SHARE : CONTEXT_SHARE;
 }
 

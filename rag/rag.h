@@ -247,7 +247,7 @@ typedef struct rag_search_params {
     size_t nwhere;
     double min_score;    /* of the fused score, 0..1; 0: any */
     double share;        /* of vectors in a hybrid, 0..1; 0: the embedder's
-                            (0.3 static, 0.5 other) */
+                            (hash 0.2, other 0.5) */
     int rrf;             /* fuse by reciprocal rank instead */
     const char *rerank;  /* URI of a re-ranker; NULL: none */
     size_t rerank_depth; /* of the first hits; 40 */

@@ -391,6 +391,8 @@ static rag_err open_database(struct store *s, const struct store_opening *how)
     mem_free(path);
     if (!err)
         err = configure(s);
+    if (!err)
+        err = rank_register(s);
     return err ? err : check_format(s, how);
 }
 

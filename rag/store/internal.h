@@ -81,6 +81,9 @@ rag_err words_put(struct store *s, int64_t chunk, const char *head, const char *
 rag_err words_drop(struct store *s, int64_t chunk, const char *head, const char *body,
                    size_t bytes);
 
+/* rank.c: the function okapi(words). */
+rag_err rank_register(struct store *s);
+
 /* where.c: " AND (...)" on document d, and its values, bound from parameter `first` on. */
 const char *filter_sql(const struct store_filter *f);
 rag_err filter_bind(struct store *s, const struct store_filter *f, sqlite3_stmt *st, int first);

@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ann/base/memory.h"
@@ -177,6 +178,42 @@ static rag_err make_match(const char *query, char **match)
     return RAG_OK;
 }
 
+static bool is_worse(const struct store_hit *a, const struct store_hit *b)
+{
+    return a->score < b->score || (a->score == b->score && a->chunk > b->chunk);
+}
+
+static int best_first(const void *a, const void *b)
+{
+    return is_worse(a, b) - is_worse(b, a);
+}
+
+/* hits [n] is a heap with the worst on top, of at most `most`; the new n. */
+static size_t keep_best(struct store_hit *hits, size_t n, size_t most, struct store_hit h)
+{
+    size_t at = n;
+    if (n == most) {
+        if (most == 0 || !is_worse(&hits[0], &h))
+            return n;
+        for (at = 0;;) { /* down from the top */
+            size_t child = 2 * at + 1;
+            if (child >= n)
+                break;
+            child += child + 1 < n && is_worse(&hits[child + 1], &hits[child]);
+            if (!is_worse(&hits[child], &h))
+                break;
+            hits[at] = hits[child];
+            at = child;
+        }
+        hits[at] = h;
+        return n;
+    }
+    for (; at > 0 && is_worse(&h, &hits[(at - 1) / 2]); at = (at - 1) / 2)
+        hits[at] = hits[(at - 1) / 2];
+    hits[at] = h;
+    return n + 1;
+}
+
 rag_err store_words(struct store *s, const char *query, const struct store_filter *filter,
                     size_t most, struct store_hit *hits, size_t *n)
 {
@@ -191,25 +228,25 @@ rag_err store_words(struct store *s, const char *query, const struct store_filte
     }
     char *text =
         filter
-            ? sqlite3_mprintf("SELECT rowid, rank FROM words WHERE words MATCH ?1 AND rowid IN"
-                              " (SELECT c.id FROM chunk c JOIN document d ON d.id ="
-                              " c.document WHERE 1%s) ORDER BY rank LIMIT %lld",
-                              filter_sql(filter), (long long)most)
-            : sqlite3_mprintf("SELECT rowid, rank FROM words WHERE words MATCH ?1"
-                              " ORDER BY rank LIMIT %lld",
-                              (long long)most);
+            ? sqlite3_mprintf("SELECT rowid, okapi(words) FROM words WHERE words MATCH ?1 AND"
+                              " rowid IN (SELECT c.id FROM chunk c JOIN document d ON d.id ="
+                              " c.document WHERE 1%s)",
+                              filter_sql(filter))
+            : sqlite3_mprintf("SELECT rowid, okapi(words) FROM words WHERE words MATCH ?1");
     err = text ? store_prepare(s, text, &st) : RAG_FAIL(RAG_ENOMEM, "out of memory");
     sqlite3_free(text);
     if (!err) {
         sqlite3_bind_text(st, 1, match, -1, SQLITE_STATIC);
         err = filter_bind(s, filter, st, 2);
     }
-    while (!err && row && found < most) {
+    while (!err && row) {
         err = store_step(s, st, &row, "a search for words");
         if (!err && row)
-            hits[found++] =
-                (struct store_hit){sqlite3_column_int64(st, 0), -sqlite3_column_double(st, 1)};
+            found = keep_best(
+                hits, found, most,
+                (struct store_hit){sqlite3_column_int64(st, 0), sqlite3_column_double(st, 1)});
     }
+    qsort(hits, found, sizeof *hits, best_first);
     sqlite3_finalize(st);
     mem_free(match);
     if (!err)
