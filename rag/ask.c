@@ -18,6 +18,7 @@ struct asking {
     const char *question;
     rag_ask_params p;
     char *url, *key, *model; /* of the chat model; model NULL: none */
+    char *system;            /* kept for a model of the caller's own */
     rag_answer *a;
 };
 
@@ -183,6 +184,8 @@ static rag_err make_request(struct asking *q, size_t *bytes)
         err = chat_body(&m, prompt.system, q->question, &q->a->request, bytes);
     for (; !err && h->n > prompt.nsources; h->n--)
         hit_free(&h->hits[h->n - 1]);
+    q->system = prompt.system;
+    prompt.system = NULL;
     answer_prompt_free(&prompt);
     mem_free(sources);
     return err;
@@ -245,6 +248,37 @@ static rag_err send(struct asking *q, size_t bytes)
     return err ? (rag_err)error_put(&note) : cited;
 }
 
+/* ---- a model of the caller's own ---- */
+
+struct collecting {
+    struct asking *q;
+    size_t bytes;
+    bool failed;
+};
+
+static int collect(void *arg, const char *piece, size_t bytes)
+{
+    struct collecting *c = arg;
+    char *more = mem_resize(c->q->a->text, c->bytes + bytes + 1);
+    c->failed |= !more;
+    if (!more)
+        return 1;
+    c->q->a->text = more;
+    memcpy(more + c->bytes, piece, bytes);
+    c->bytes += bytes;
+    more[c->bytes] = '\0';
+    return c->q->p.on_text ? c->q->p.on_text(c->q->p.arg, piece, bytes) : 0;
+}
+
+static rag_err ask_own(struct asking *q)
+{
+    struct collecting c = {q, 0, false};
+    rag_err err = q->p.chat(q->p.chat_arg, q->system, q->question, collect, &c);
+    if (c.failed)
+        return RAG_FAIL(RAG_ENOMEM, "out of memory for an answer");
+    return err ? err : note_citations(q->a);
+}
+
 static rag_err ask(rag_store *s, const char *question, const rag_ask_params *p,
                    bool request_only, rag_answer **out)
 {
@@ -256,7 +290,7 @@ static rag_err ask(rag_store *s, const char *question, const rag_ask_params *p,
     rag_err err =
         q.a && (q.a->text = mem_strdup("")) ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory");
     if (!err)
-        err = choose_model(&q);
+        err = q.p.chat ? RAG_OK : choose_model(&q);
     if (!err)
         err = rag_search(s, question, q.p.search, &q.a->hits);
     if (!err)
@@ -264,11 +298,15 @@ static rag_err ask(rag_store *s, const char *question, const rag_ask_params *p,
     if (!err)
         err = make_request(&q, &bytes);
     bool sent = false;
-    if (!err && q.model && !request_only && q.a->hits->n > 0) {
+    if (!err && q.p.chat && !request_only && q.a->hits->n > 0) {
+        sent = true;
+        err = ask_own(&q);
+    } else if (!err && q.model && !request_only && q.a->hits->n > 0) {
         sent = true;
         err = send(&q, bytes);
     }
     mem_free(q.url);
+    mem_free(q.system);
     if (q.key)
         explicit_bzero(q.key, strlen(q.key));
     mem_free(q.key);

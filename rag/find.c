@@ -34,6 +34,7 @@ struct search {
     size_t nnear, nwords, depth;
     struct fused_hit *fused;
     size_t n;
+    const char *contextual; /* URI from the settings */
     char warning[512];
 };
 
@@ -184,14 +185,42 @@ static rag_err look(struct search *q)
         return err;
     if (q->p.mode != RAG_TEXT)
         err = search_vectors(q);
-    if (!err && (q->p.mode == RAG_TEXT || q->p.mode == RAG_HYBRID))
+    if (!err &&
+        (q->p.mode == RAG_TEXT || q->p.mode == RAG_HYBRID || q->p.mode == RAG_CONTEXTUAL))
         err = store_words(q->s->store, q->query, q->filter, q->depth, q->words, &q->nwords);
     if (err)
         return err;
-    if (q->p.mode == RAG_HYBRID)
+    if (q->p.mode == RAG_HYBRID || q->p.mode == RAG_CONTEXTUAL)
         return fuse_sides(q);
     return q->p.mode == RAG_TEXT ? take_side(q, q->words, q->nwords, false)
                                  : take_side(q, q->near, q->nnear, true);
+}
+
+/* ---- a second look ---- */
+
+/* The first FUSE_DEPTH by a second embedder's cosine in place of the first one's; the words
+ * count on. */
+static rag_err look_closer(struct search *q)
+{
+    const char *uri = q->p.contextual ? q->p.contextual : q->contextual;
+    const size_t n = q->n < FUSE_DEPTH ? q->n : FUSE_DEPTH;
+    int64_t ids[FUSE_DEPTH] = {0};
+    double scores[FUSE_DEPTH] = {0};
+    struct fuse_hit v[FUSE_DEPTH], t[FUSE_DEPTH];
+    size_t nv = 0, nt = 0;
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int64_t)q->fused[i].label;
+    rag_err err = contextual_scores(q->s, uri, q->query, ids, n, scores);
+    for (size_t i = 0; i < n && !err; i++) {
+        if (!isnan(scores[i]))
+            v[nv++] = (struct fuse_hit){q->fused[i].label, scores[i]};
+        if (q->fused[i].text_rank > 0)
+            t[nt++] = (struct fuse_hit){q->fused[i].label, q->fused[i].text};
+    }
+    return err ? err
+               : fuse(q->p.rrf ? FUSE_RRF : FUSE_SCORE,
+                      q->p.share > 0 ? q->p.share : CONTEXT_SHARE, v, nv, t, nt, q->fused,
+                      &q->n);
 }
 
 /* ---- what is given back ---- */
@@ -217,6 +246,10 @@ static rag_err load_hits(struct search *q, size_t most, rag_hits *out)
         if (q->p.min_score > 0 && f->score < q->p.min_score)
             continue;
         err = hit_load(q->s, (int64_t)f->label, h, &seen[out->n]);
+        if (err == RAG_ENOENT && q->p.mode == RAG_CONTEXTUAL) { /* gone meanwhile */
+            err = RAG_OK;
+            continue;
+        }
         if (err)
             break;
         if (!q->p.keep_copies && seen_before(seen, out->n, &seen[out->n])) {
@@ -341,6 +374,12 @@ static rag_err run(struct search *q, rag_hits **out)
     }
     if (!err)
         err = look(q);
+    if (!err && q->p.mode == RAG_CONTEXTUAL) { /* it keeps vectors: a transaction of its own */
+        store_rollback(q->s->store);
+        err = look_closer(q);
+        if (!err)
+            err = store_begin_read(q->s->store);
+    }
     if (!err)
         err = give(q, out);
     store_rollback(q->s->store);
@@ -356,6 +395,9 @@ static rag_err start(struct search *q, struct rag_store *s, const char *query,
     q->p.k = q->p.k ? q->p.k : K_DEFAULT;
     if (q->p.k > K_MOST)
         return RAG_FAIL(RAG_EINVAL, "%zu hits; at most %d", q->p.k, K_MOST);
+    q->contextual = s->o.setting ? s->o.setting(s->o.setting_arg, "contextual.model") : NULL;
+    if (q->p.mode == RAG_CONTEXTUAL && !q->p.contextual && !q->contextual)
+        return RAG_FAIL(RAG_EINVAL, "no embedder is set for a second look (contextual.model)");
     if (q->p.share < 0 || q->p.share > 1)
         return RAG_FAIL(RAG_EINVAL, "share %g is not within 0..1", q->p.share);
     q->depth = q->p.k > FUSE_DEPTH ? q->p.k : FUSE_DEPTH;

@@ -44,6 +44,11 @@ rag_err session_activate(struct rag_store *s, int64_t id);
 rag_err session_embed(struct rag_store *s, enum embed_side side, const char *const *texts,
                       size_t n, float *out);
 
+/* contextual.c: cosines of chunks [n] to the query by embedder uri, NaN where there is none.
+ * Within no transaction. */
+rag_err contextual_scores(struct rag_store *s, const char *uri, const char *query,
+                          const int64_t *ids, size_t n, double *scores);
+
 /* A chunk as a hit, without scores. */
 rag_err hit_load(struct rag_store *s, int64_t chunk, rag_hit *h, struct digest *sha256);
 void hit_free(rag_hit *h);

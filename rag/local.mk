@@ -6,7 +6,7 @@
 noinst_LTLIBRARIES += libkith-rag-core.la
 lib_LTLIBRARIES += libkith-rag.la
 
-libkith_rag_core_la_SOURCES = rag/admin.c rag/ask.c rag/digest.c rag/digest.h rag/error.c \
+libkith_rag_core_la_SOURCES = rag/admin.c rag/ask.c rag/contextual.c rag/digest.c rag/digest.h rag/error.c \
 	rag/error.h rag/find.c rag/handle.c rag/ingest.c rag/ingest.h rag/internal.h \
 	rag/prepare.c rag/rag.h
 libkith_rag_core_la_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS) $(CMARK_CFLAGS) \

@@ -6,3 +6,6 @@ tests_rag_faults_test_SOURCES = tests/test_rag_faults.c tests/badserver.c tests/
 tests_rag_faults_test_LDADD = $(rag_test_libs) $(ZLIB_LIBS)
 EXTRA_DIST += tests/live/add_head.py tests/live/bert2gguf.py tests/live/live.sh \
 	tests/live/serve.py tests/live/servers.sh tests/live/setup.sh
+unit_tests += tests/rag_api.test
+tests_rag_api_test_SOURCES = tests/test_rag_api.c
+tests_rag_api_test_LDADD = $(rag_test_libs)

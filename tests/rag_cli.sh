@@ -87,12 +87,16 @@ silent
 gives 3 search picture --where kind=sculpture --fail-empty
 gives 1 search picture --where kind
 talks 'condition "kind"'
-for mode in hybrid static contextual vector text exact; do
+for mode in hybrid static vector text exact; do
     gives 0 search "lazy dog" --mode $mode -k 1
     says "docs/fox.txt"
 done
 gives 0 search "lazy dog" --fusion rrf -k 1 --explain
 says '"ranks":{"vector":'
+gives 1 search "lazy dog" --mode contextual
+talks "contextual.model"
+gives 0 search "lazy dog" --mode contextual --contextual builtin:hash-v1 -k 1
+says "docs/fox.txt"
 id=$("$rag" search "lazy dog" -k 1 --format ids)
 gives 0 get "$id"
 says "lazy dog"
@@ -174,6 +178,20 @@ says "east"
 printf '{"id":"r","text":"up","vector":[0,0,1,0]}\n' >wrong.jsonl
 gives 7 -s brought import wrong.jsonl
 talks "a vector of 4 dimensions"
+python3 - <<'PY' || fail "python"
+import struct
+head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+with open("rows.npy", "wb") as f:
+    f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + head.ljust(117) + b"\n")
+    f.write(struct.pack("<6f", 0, 0, 1, 0, 0, -1))
+PY
+printf 'up\ndown\n' >rows.txt
+gives 0 -s brought import rows.npy --texts rows.txt
+gives 0 -s brought search x --vector query.json --mode vector -k 4
+says '"source":"rows.npy#2"'
+printf 'up\n' >rows.txt
+gives 1 -s brought import rows.npy --texts rows.txt
+talks "has 2 rows, but there are 1 texts"
 gives 0 -s brought export --vectors -o all.jsonl
 grep -q '"vector":\[0,1,0\]' all.jsonl || fail "export lacks a vector"
 

@@ -51,7 +51,8 @@ static const struct command commands[] = {
      "rag export --vectors -o all.jsonl", 0, 0, cmd_export},
     {"import", "FILE", "Add texts from JSON Lines, with their vectors if they have some.",
      "Each line has id, text, title, meta, and perhaps vector, an array of the store's "
-     "dimension; for pictures or sounds the text is a caption or a path.",
+     "dimension; for pictures or sounds the text is a caption or a path. Vectors alone, as npy "
+     "or fvecs, go with --texts.",
      "rag import pictures.jsonl --embedder brought:clip@512", 1, 1, cmd_import},
     {"reindex", "", "Make the index anew, or all vectors by another embedder.",
      "The old vectors are searched until the new ones are whole.",
@@ -63,9 +64,8 @@ static const struct command commands[] = {
      "rag verify", 0, 0, cmd_verify},
     {"repair", "", "Make all that can be made anew: word index, index file, vectors.",
      "The database itself must be sound.", "rag repair", 0, 0, cmd_repair},
-    {"backup", "FOLDER", "Copy a store while it is in use.",
-     "FOLDER must not be there yet.", "rag backup /mnt/store-2026", 1, 1,
-     cmd_backup},
+    {"backup", "FOLDER", "Copy a store while it is in use.", "FOLDER must not be there yet.",
+     "rag backup /mnt/store-2026", 1, 1, cmd_backup},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
     {"keys", "set|list|path|rm [NAME]", "Keep the keys of servers, readable by you alone.",
@@ -113,8 +113,11 @@ static const struct cmd_option options[] = {
      "of a new store: en (English words are stemmed; default) or any"},
     {"mode", 0, "MODE", CMD_TEXT, AT(mode), 0, 0, 0,
      "hybrid static contextual vector text exact", " search ask ",
-     "hybrid (default): vectors and words; vector, static or contextual: vectors alone; text: "
-     "words alone; exact: every vector looked at"},
+     "hybrid (default): vectors and words; contextual: the best of these by a second embedder; "
+     "vector or static: vectors alone; text: words alone; exact: every vector looked at"},
+    {"contextual", 0, "URI", CMD_TEXT, AT(contextual), 0, 0, 0, NULL, " search ask ",
+     "second embedder of --mode contextual (default: contextual.model); its vectors are made "
+     "when first needed, and kept"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
      "only documents for which it holds; may be given again"},
@@ -171,6 +174,8 @@ static const struct cmd_option options[] = {
      "read the key from there"},
     {"origin", 0, NULL, CMD_FLAG, AT(origin), 0, 0, 0, NULL, " config ",
      "tell where each setting comes from"},
+    {"texts", 0, "FILE", CMD_TEXT, AT(texts), 0, 0, 0, NULL, " import ",
+     "what the rows of an npy or fvecs file are: a caption or path a line"},
     {"dry-run", 0, NULL, CMD_FLAG, AT(dry_run), 0, 0, 0, NULL, " add sync ask ",
      "only tell what would be done, or sent"},
     {"json", 0, NULL, CMD_FLAG, AT(json), 0, 0, 0, NULL, PRINTING,

@@ -31,6 +31,7 @@ struct args {
     CMDLINE_ARGS
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
+    const char *contextual, *texts;
     struct cmd_list include, exclude, where;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth;
     double share, min_score, temperature;

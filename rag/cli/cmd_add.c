@@ -8,6 +8,7 @@
 
 #include "ann/base/error.h"
 #include "ann/base/memory.h"
+#include "ann/io/io.h"
 #include "rag/cli/cli.h"
 
 #define STDIN_MAX   ((size_t)256 << 20)
@@ -194,8 +195,99 @@ int cmd_sync(const struct args *a)
     return add(a, true);
 }
 
+/* ---- vectors and captions ---- */
+
+#define CAPTIONS_MAX ((size_t)1 << 30)
+#define ROWS_AT_ONCE 1024
+
+struct captions {
+    char *text, *next; /* the lines left */
+    size_t n;
+};
+
+static char *next_caption(struct captions *c)
+{
+    char *line = c->next && *c->next ? c->next : NULL;
+    if (line) {
+        char *lf = strchr(line, '\n');
+        c->next = lf ? lf + 1 : NULL;
+        line[strcspn(line, "\r\n")] = '\0';
+        c->n++;
+    }
+    return line;
+}
+
+/* Rows of m with a line each. */
+static rag_err add_rows(rag_store *s, const char *name, const struct io_matrix *m,
+                        struct captions *c, const rag_add_options *o, rag_add_report *r)
+{
+    rag_document *docs = mem_zalloc(ROWS_AT_ONCE, sizeof *docs);
+    char(*sources)[4200] = mem_alloc(ROWS_AT_ONCE * sizeof *sources);
+    rag_err err = docs && sources ? RAG_OK : (rag_err)ANN_FAIL(ANN_ENOMEM, "out of memory");
+    for (size_t at = 0; at < m->n && !err;) {
+        size_t n = 0;
+        for (; n < ROWS_AT_ONCE && at + n < m->n && !err; n++) {
+            const char *caption = next_caption(c);
+            if (!caption)
+                err = (rag_err)ANN_FAIL(ANN_EINVAL, "%s has %zu rows, but there are %zu texts",
+                                        name, m->n, c->n);
+            snprintf(sources[n], sizeof *sources, "%.4000s#%zu", name, at + n + 1);
+            docs[n] = (rag_document){.size = sizeof *docs,
+                                     .source = sources[n],
+                                     .format = "plain",
+                                     .text = caption,
+                                     .bytes = caption ? strlen(caption) : 0,
+                                     .vector = io_row(m, at + n),
+                                     .dims = m->dim};
+        }
+        rag_add_report part = {0};
+        if (!err)
+            err = run_library(rag_add_texts(s, docs, n, o, &part));
+        r->added += part.added;
+        r->replaced += part.replaced;
+        r->unchanged += part.unchanged;
+        r->failed += part.failed;
+        r->chunks += part.chunks;
+        r->bytes += part.bytes;
+        at += n;
+    }
+    mem_free(docs);
+    mem_free(sources);
+    return err;
+}
+
+static int import_rows(const struct args *a)
+{
+    rag_store *s = NULL;
+    struct io_matrix m = {0};
+    struct captions c = {0};
+    struct telling t = {.a = a};
+    rag_add_report r = {0};
+    size_t bytes = 0;
+    const rag_add_options o = options_of(a, &t);
+    rag_err err = (rag_err)io_load(a->list[0], NULL, &m);
+    if (!err && m.type != IO_F32)
+        err = (rag_err)ANN_FAIL(ANN_EINVAL, "%s holds %s, not f32", a->list[0],
+                                io_type_name(m.type));
+    if (!err)
+        err = (rag_err)io_slurp(a->texts, CAPTIONS_MAX, &c.text, &bytes);
+    c.next = c.text;
+    if (!err)
+        err = run_open(a, RAG_CREATE, &s);
+    if (!err)
+        err = add_rows(s, a->list[0], &m, &c, &o, &r);
+    if (!err || err == RAG_EPARTIAL)
+        summarise(&t, &r);
+    rag_close(s);
+    mem_free(c.text);
+    io_free(&m);
+    return run_end(err);
+}
+
 int cmd_import(const struct args *a)
 {
+    if (a->texts)
+        return import_rows(a);
     struct args jsonl = *a;
     jsonl.format = "jsonl";
     jsonl.max_bytes = (uint64_t)1 << 32;

@@ -21,6 +21,8 @@ static rag_mode mode_of(const char *name)
         return RAG_HYBRID;
     if (strcmp(name, "text") == 0)
         return RAG_TEXT;
+    if (strcmp(name, "contextual") == 0)
+        return RAG_CONTEXTUAL;
     return strcmp(name, "exact") == 0 ? RAG_EXACT : RAG_VECTOR;
 }
 
@@ -39,6 +41,7 @@ static rag_search_params params_of(const struct args *a)
     p.rerank = a->fast ? NULL : a->rerank ? a->rerank : config_get(NULL, "rerank.model");
     p.rerank_depth = a->rerank_depth;
     p.keep_copies = a->copies;
+    p.contextual = a->contextual;
     return p;
 }
 

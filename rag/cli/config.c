@@ -28,6 +28,7 @@ static const struct known {
     {"embedder", "RAG_EMBEDDER", false, false},
     {"chat.model", "RAG_CHAT_MODEL", false, false},
     {"rerank.model", "RAG_RERANK_MODEL", false, false},
+    {"contextual.model", "RAG_CONTEXTUAL_MODEL", false, false},
     {"openai.base_url", "OPENAI_BASE_URL", false, false},
     {"openai.api_key", "OPENAI_API_KEY", false, true},
     {"ollama.host", "OLLAMA_HOST", false, false},

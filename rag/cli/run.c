@@ -87,7 +87,8 @@ static int status_of(rag_err err)
     case RAG_EFORMAT:
     case RAG_EVERSION:
     case RAG_EDIM:
-    case RAG_EMISMATCH: return CLI_DAMAGED;
+    case RAG_EMISMATCH:
+        return CLI_DAMAGED;
     case RAG_EREFUSED:
     case RAG_ETOOLARGE:
         return CLI_REFUSED;

@@ -366,9 +366,10 @@ static rag_err configure(struct store *s)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     rag_err err = store_exec(s, "PRAGMA cell_size_check=ON; PRAGMA foreign_keys=ON;"
-                                "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY");
+                                "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;"
+                                "PRAGMA synchronous=FULL");
     if (!err && s->lock >= 0)
-        err = store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+        err = store_exec(s, "PRAGMA journal_mode=WAL;"
                             "PRAGMA wal_autocheckpoint=" CHECKPOINT_PAGES);
     return err;
 }

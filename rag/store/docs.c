@@ -538,7 +538,9 @@ rag_err store_changes(struct store *s, int64_t after, store_change_fn each, void
 
 rag_err store_changes_prune(struct store *s)
 {
-    return store_exec(s, "DELETE FROM change WHERE seq <= (SELECT min(applied) FROM embedder)");
+    /* One without an index file begins with what is there. */
+    return store_exec(s, "DELETE FROM change WHERE seq <= (SELECT min(applied) FROM embedder"
+                         " WHERE generation > 0)");
 }
 
 rag_err store_chunk_ids(struct store *s, int64_t after, size_t most, int64_t **ids, size_t *n)

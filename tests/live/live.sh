@@ -87,6 +87,13 @@ grep -q '"rerank":null' out && fail "nothing was re-ranked"
 gives 0 search "where is the key?" --rerank llamacpp:http://127.0.0.1:18182 -k 1
 talks "not re-ranked"
 
+# ---- a second look: hashes narrow, MiniLM judges, and its vectors are kept
+gives 0 -s hashed add docs
+gives 0 -s hashed search "the kitten rested on a rug" --mode contextual --contextual "$emb" --share 0.9 -k 1
+says docs/cat.txt
+gives 0 -s hashed embedders
+grep -q '"uri":"llamacpp.*"vectors":[1-4]}' out || fail "the second embedder's vectors are not kept"
+
 # ---- answers
 gives 0 ask "Where is the warehouse key kept?" --model "$chat" --max-tokens 32 --temperature 0 -k 2
 says '"type":"delta"'
