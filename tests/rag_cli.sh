@@ -259,6 +259,20 @@ grep -q repair ../err && fail "the copy has no index of its own"
 gives 1 backup copy
 talks "exist"
 
+# ---- a full disk (here: files that may not grow): what is told as added is there, all else is not
+mkdir many
+for i in $(seq 900); do printf 'Number %s. %s\n' "$i" "$(seq -s ' ' "$i" $((i + 200)))" >"many/$i.txt"; done
+(ulimit -f 1500 && exec "$rag" -s full add many --json) >../out 2>../err
+[ $? -eq 1 ] || fail "a full disk"
+talks "full/store.db"
+told=$(grep -c '"event":"added"' ../out)
+gives 0 -s full verify
+gives 0 -s full ls
+[ "$told" -eq "$(wc -l <../out)" ] || fail "$told were told as added, $(wc -l <../out) are there"
+gives 0 -s full add many
+gives 0 -s full ls
+[ "$(wc -l <../out)" -eq 900 ] || fail "a full disk, given room again"
+
 # ---- writers wait and are named; readers go on
 python3 - "$work/held" <<'PY' &
 import fcntl, os, struct, sys, time

@@ -244,6 +244,8 @@ START_TEST(citations)
         {"[1](http://x) [2]", 3, "2", "", "[1](http://x) [1]"},
         {"[0] [x] [] [1", 3, "", "0", NULL},
         {"[99999999999999999999]", 3, "", NULL, NULL},
+        {"[4294967297]", 3, "", NULL, NULL}, /* 1, and 2^32 */
+        {"[18446744073709551617]", 3, "", NULL, NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct citations c = {0};

@@ -139,8 +139,37 @@ START_TEST(dense_scripts)
     ck_assert_int_eq(first, a);
     ck_assert_uint_eq(words(s, "\xe4\xba\xac\xe9\x83\xbd", &first), 2);
     ck_assert_uint_eq(words(s, "\xe9\x83\xbd\xe6\x9d\xb1", &first), 0);
+    put(s, "c", "abc\xe9\x83\xbd", NULL); /* beside Latin letters, too */
+    ck_assert_uint_eq(words(s, "abc", &first), 1);
+    ck_assert_uint_eq(words(s, "\xe9\x83\xbd", &first), 3);
     put(s, "a", "x", NULL); /* what was put is spelled the same when it is dropped */
     ck_assert_uint_eq(words(s, "\xe6\x9d\xb1\xe4\xba\xac", &first), 0);
+    store_close(s);
+    remove_dir();
+}
+END_TEST
+
+/* Rare words before common ones, more before fewer, headings before text. */
+START_TEST(order_of_words)
+{
+    make_dir();
+    struct store *s = open_store(STORE_CREATE, NULL);
+    int64_t first;
+    char source[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(source, sizeof source, "filler%d", i);
+        put(s, source, "a common thing and another thing", NULL);
+    }
+    const int64_t rare = put(s, "rare", "a quetzal", NULL);
+    ck_assert_uint_eq(words(s, "common quetzal", &first), 16);
+    ck_assert_int_eq(first, rare);
+    const int64_t twice = put(s, "twice", "quetzal and quetzal", NULL);
+    words(s, "quetzal", &first);
+    ck_assert_int_eq(first, twice);
+    const int64_t headed = put(s, "headed", "nothing", NULL);
+    put(s, "late", "head in the text", NULL);
+    words(s, "head", &first); /* every chunk here has it in its heading, one in both */
+    ck_assert_int_gt(first, headed);
     store_close(s);
     remove_dir();
 }
@@ -295,19 +324,34 @@ static void end(struct fixture *f)
     remove_dir();
 }
 
-static int64_t put_with_vector(struct fixture *f, const char *source, const char *text)
+/* Two chunks, so that ranges of the log hold more than one; each with its vector. */
+static void put_with_vector(struct fixture *f, const char *source, const char *text)
 {
-    const int64_t id = put(f->s, source, text, NULL);
-    char *view = NULL;
-    size_t n;
-    float vec[DIMS];
-    struct digest key;
-    ck_assert_int_eq(store_chunk_view(f->s, id, &view, &n, &key), RAG_OK);
-    ck_assert_uint_eq(strncmp(view, "head\n", 5), 0);
-    vector_of(view, vec);
-    ck_assert_int_eq(store_vector_put(f->s, f->row.id, &key, DIMS, vec), RAG_OK);
-    mem_free(view);
-    return id;
+    char whole[64];
+    const size_t n = strlen(text);
+    snprintf(whole, sizeof whole, "%s; %s!", text, text);
+    struct store_document d = {
+        .source = (char *)(uintptr_t)source, .text = whole, .bytes = 2 * n + 3};
+    struct store_chunk c[2] = {{.end = n, .line = 1, .head = (char *)(uintptr_t) "head"},
+                               {.seq = 1,
+                                .start = n + 2,
+                                .end = 2 * n + 3,
+                                .line = 1,
+                                .head = (char *)(uintptr_t) "head"}};
+    ck_assert_int_eq(store_begin(f->s), RAG_OK);
+    ck_assert_msg(!store_document_put(f->s, &d, c, 2), "%s", rag_error_message());
+    ck_assert_int_eq(store_commit(f->s), RAG_OK);
+    for (size_t i = 0; i < 2; i++) {
+        char *view = NULL;
+        size_t bytes;
+        float vec[DIMS];
+        struct digest key;
+        ck_assert_int_eq(store_chunk_view(f->s, c[i].id, &view, &bytes, &key), RAG_OK);
+        ck_assert_uint_eq(strncmp(view, "head\n", 5), 0);
+        vector_of(view, vec);
+        ck_assert_int_eq(store_vector_put(f->s, f->row.id, &key, DIMS, vec), RAG_OK);
+        mem_free(view);
+    }
 }
 
 static struct mirror *open_mirror(struct fixture *f, bool write)
@@ -464,6 +508,7 @@ int main(void)
     tcase_add_test(c, documents_are_replaced_whole);
     tcase_add_test(c, questions_of_any_form);
     tcase_add_test(c, dense_scripts);
+    tcase_add_test(c, order_of_words);
     tcase_add_test(c, conditions);
     tcase_add_test(c, one_writer);
     tcase_add_test(c, foreign_databases);

@@ -50,6 +50,7 @@ void run_start(const struct args *a)
     struct sigaction bus = {.sa_handler = on_bus_error};
     sigemptyset(&bus.sa_mask);
     sigaction(SIGBUS, &bus, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     io_stop = &interrupted;
     quiet = a->quiet;
     progress_init(&bar, a->quiet, &interrupted);
