@@ -354,6 +354,8 @@ static void put_with_vector(struct fixture *f, const char *source, const char *t
     }
 }
 
+static uint64_t flat_bytes; /* for mirrors that are opened from now on */
+
 static struct mirror *open_mirror(struct fixture *f, bool write)
 {
     struct mirror *m = NULL;
@@ -361,7 +363,8 @@ static struct mirror *open_mirror(struct fixture *f, bool write)
     ck_assert_int_eq(store_embedder_get(f->s, f->row.id, &fresh), RAG_OK);
     store_embedder_free(&f->row);
     f->row = fresh;
-    const struct mirror_opening how = {.store = f->s, .of = &f->row, .write = write};
+    const struct mirror_opening how = {
+        .store = f->s, .of = &f->row, .write = write, .flat_bytes = flat_bytes};
     const rag_err err = mirror_open(&how, &m);
     ck_assert_msg(!err, "%s", rag_error_message());
     return m;
@@ -404,13 +407,16 @@ static rag_err count_fault(void *arg, const struct store_fault *fault)
     return RAG_OK;
 }
 
-/* Random puts, removals, saves and reopenings; the index never differs from the database. */
+/* Random puts, removals, saves and reopenings; the index never differs from the database, be it
+ * a scan, a graph, or one that becomes the other and back. */
 START_TEST(mirror_follows)
 {
     struct fixture f;
     unsigned seed = 7;
+    int graphs = 0;
     start(&f);
     for (int round = 0; round < 40; round++) {
+        flat_bytes = _i == 0 ? 0 : _i == 1 ? 1 : round / 8 % 2 ? 1 : UINT64_MAX;
         struct mirror *m = open_mirror(&f, true);
         for (int i = 0; i < 12; i++) {
             char source[16], text[32];
@@ -437,8 +443,14 @@ START_TEST(mirror_follows)
         mirror_close(m);
         m = open_mirror(&f, false);
         compare(&f, m, "a third");
+        struct mirror_state st;
+        mirror_state(m, &st);
+        graphs += st.graph;
+        ck_assert_str_eq(st.lost, "");
         mirror_close(m);
     }
+    ck_assert((graphs > 10) == (_i > 0));
+    flat_bytes = 0;
     end(&f);
 }
 END_TEST
@@ -512,7 +524,7 @@ int main(void)
     tcase_add_test(c, conditions);
     tcase_add_test(c, one_writer);
     tcase_add_test(c, foreign_databases);
-    tcase_add_test(c, mirror_follows);
+    tcase_add_loop_test(c, mirror_follows, 0, 3);
     tcase_add_test(c, lost_index);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

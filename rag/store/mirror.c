@@ -20,7 +20,8 @@
 
 #define FLAT_BYTES ((uint64_t)256 << 20) /* of vectors as f16 */
 #define LAG_LEAST  500                   /* changes that are not worth a new file */
-#define LAG_SHARE  20                    /* nor is one in so many */
+#define LAG_SHARE  20                    /* nor is one in so many, */
+#define LAG_MOST   2000                  /* up to as many */
 #define BATCH      256                   /* vectors fetched at a time */
 
 struct range {
@@ -491,7 +492,8 @@ static rag_err remove_gone(struct mirror *m)
 static rag_err unite(struct mirror *m, ann_index **whole)
 {
     const uint64_t total = count_of(m->filed) + count_of(m->fresh);
-    const bool graph = total * m->dims * 2 > FLAT_BYTES;
+    const uint64_t flat = m->how.flat_bytes ? m->how.flat_bytes : FLAT_BYTES;
+    const bool graph = total * m->dims * 2 > flat;
     ann_info info = {.size = ANN_INFO_SIZE};
     if (!m->filed && !graph) {
         *whole = m->fresh;
@@ -556,7 +558,8 @@ static bool worth_it(const struct mirror *m, const struct store_counts *c)
     struct mirror_state st;
     mirror_state(m, &st);
     const uint64_t changed = st.pending + st.gone, share = st.filed / LAG_SHARE;
-    return c->last_change > m->applied && (changed > LAG_LEAST || !m->filed) && changed > share;
+    const uint64_t much = share < LAG_MOST ? share : LAG_MOST;
+    return c->last_change > m->applied && (changed > LAG_LEAST || !m->filed) && changed > much;
 }
 
 rag_err mirror_save(struct mirror *m, bool always)

@@ -21,6 +21,7 @@ struct mirror_opening {
     struct embedder *embedder;       /* for vectors that are not kept; NULL: none */
     bool write;                      /* the store's lock is held */
     bool anew;                       /* the file is not to be used, but made again */
+    uint64_t flat_bytes;             /* of vectors as f16: above, a graph; 0: 256 MiB */
     mirror_progress_fn progress;
     void *arg;
 };
