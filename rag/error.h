@@ -10,11 +10,11 @@
 #include "ann/base/error.h"
 
 /* Sets this thread's message; its value is err. */
-#define RAG_FAIL(err, ...)                              \
-    __extension__({                                     \
-        const rag_err fail_ = (err);                    \
-        (void)error_set((ann_err)fail_, __VA_ARGS__);   \
-        fail_;                                          \
+#define RAG_FAIL(err, ...)                                                                     \
+    __extension__({                                                                            \
+        const rag_err fail_ = (err);                                                           \
+        (void)error_set((ann_err)fail_, __VA_ARGS__);                                          \
+        fail_;                                                                                 \
     })
 
 /* What a call of ann/base or ann/io gave back: its message is this thread's already. */

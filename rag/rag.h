@@ -1,6 +1,27 @@
-/* rag.h - retrieval-augmented generation over an ann index.
+/* rag.h - retrieval-augmented generation: the public interface of libkith-rag.
  *
- * This is the only public header of libkith-rag. */
+ * A store keeps texts, cuts them into chunks, gives each a vector by an
+ * embedder, and finds those nearest to a question; a language model answers
+ * from them, and its citations are checked.
+ *
+ *     rag_options o = RAG_OPTIONS_INIT;
+ *     o.access = RAG_CREATE;
+ *     rag_open(".rag", &o, &s);
+ *     rag_add(s, (const char *[]){ "docs" }, 1, NULL, NULL);
+ *     rag_search(s, "how is a file saved?", NULL, &hits);
+ *     rag_close(s);
+ *
+ * Conventions, valid for every function unless its comment says otherwise:
+ *
+ * Errors.  0 (RAG_OK) or a negative rag_err.  On failure every output is as
+ *   it was, and rag_error_message() names the thing and the value.
+ * Memory.  The caller owns what it passes in; it may be freed when the call
+ *   returns.  What a function gives is released by rag_free or by the _free
+ *   function of its type.  Strings are UTF-8.
+ * Threads.  A store belongs to one thread at a time; different stores, and
+ *   handles of the same folder, may be used at the same time.
+ * Structures.  Option and parameter structures begin with `size`, set by
+ *   their _INIT macro, and grow at the end; 0 in a field means the default. */
 #ifndef KITH_RAG_H
 #define KITH_RAG_H
 
@@ -12,7 +33,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define RAG_API __attribute__((visibility("default")))
+#define RAG_API     __attribute__((visibility("default")))
 #define RAG_CHECKED __attribute__((warn_unused_result))
 #else
 #define RAG_API
@@ -26,24 +47,24 @@ extern "C" {
 /* Codes down to -15 mean what the ann_err of the same number means. */
 typedef enum rag_err {
     RAG_OK = 0,
-    RAG_EINVAL = -1,    /* an argument or a document is wrong              */
-    RAG_ENOMEM = -2,    /* out of memory                                   */
-    RAG_EDIM = -3,      /* a vector's dimension is not the embedder's      */
-    RAG_EEXIST = -4,    /* is there already                                */
-    RAG_ENOENT = -5,    /* no such document, chunk, file or embedder       */
-    RAG_EIO = -6,       /* the system refused a read or a write            */
-    RAG_EFORMAT = -7,   /* not a store, or not text                        */
-    RAG_EDAMAGED = -8,  /* the store's bytes are damaged                   */
-    RAG_EVERSION = -9,  /* written by a later version                      */
-    RAG_ENOTSUP = -10,  /* this build or model cannot do that              */
+    RAG_EINVAL = -1,     /* an argument or a document is wrong              */
+    RAG_ENOMEM = -2,     /* out of memory                                   */
+    RAG_EDIM = -3,       /* a vector's dimension is not the embedder's      */
+    RAG_EEXIST = -4,     /* is there already                                */
+    RAG_ENOENT = -5,     /* no such document, chunk, file or embedder       */
+    RAG_EIO = -6,        /* the system refused a read or a write            */
+    RAG_EFORMAT = -7,    /* not a store, or not text                        */
+    RAG_EDAMAGED = -8,   /* the store's bytes are damaged                   */
+    RAG_EVERSION = -9,   /* written by a later version                      */
+    RAG_ENOTSUP = -10,   /* this build or model cannot do that              */
     RAG_ECANCELED = -11, /* a callback asked to stop                       */
-    RAG_EBUSY = -13,    /* another process is writing                      */
-    RAG_ELIMIT = -14,   /* larger than a cap                               */
-    RAG_EREFUSED = -32, /* a server said no for good (400, 401, 403, 404)  */
-    RAG_EUNAVAIL = -33, /* a server did not answer, after all retries      */
-    RAG_EPARTIAL = -34, /* some inputs failed, the others are in           */
+    RAG_EBUSY = -13,     /* another process is writing                      */
+    RAG_ELIMIT = -14,    /* larger than a cap                               */
+    RAG_EREFUSED = -32,  /* a server said no for good (400, 401, 403, 404)  */
+    RAG_EUNAVAIL = -33,  /* a server did not answer, after all retries      */
+    RAG_EPARTIAL = -34,  /* some inputs failed, the others are in           */
     RAG_EMISMATCH = -35, /* vectors of another embedder                    */
-    RAG_ETOOLARGE = -36 /* a server finds this input too long, for good    */
+    RAG_ETOOLARGE = -36  /* a server finds this input too long, for good    */
 } rag_err;
 
 /* The name of a code, for example "RAG_EREFUSED".  Never NULL. */
@@ -55,6 +76,339 @@ RAG_API const char *rag_error_message(void);
 
 /* Frees what a function gave to the caller to keep; NULL is allowed. */
 RAG_API void rag_free(void *p);
+
+/* --------------------------------------------------------------------- */
+/* A store                                                                */
+/* --------------------------------------------------------------------- */
+
+/* A folder with a database of texts and index files beside it.  A handle
+ * belongs to one thread at a time; any number of processes may read a store
+ * while one writes it. */
+typedef struct rag_store rag_store;
+
+/* The value of a setting, or NULL: "openai.api_key", "openai.base_url",
+ * "ollama.host", "llamacpp.api_key", "tei.api_key", "cohere.api_key",
+ * "jina.api_key", "chat.model", "rerank.model", ...; man rag lists them. */
+typedef const char *(*rag_setting_fn)(void *arg, const char *name);
+
+/* Called now and then by long work and while a server is waited for; `done`
+ * of `total` (0: not known) units.  Non-zero stops: the call then fails with
+ * RAG_ECANCELED, and what was committed stays. */
+typedef int (*rag_progress_fn)(void *arg, const char *what, uint64_t done, uint64_t total);
+
+typedef enum rag_side { RAG_DOCUMENT = 0, RAG_QUERY = 1 } rag_side;
+
+/* An embedder of the caller's own: vectors [n, dims] of texts [n], UTF-8.
+ * uri, model and revision are what it is known by: change revision whenever
+ * the same text would get another vector. */
+typedef struct rag_embedder {
+    size_t size;
+    const char *uri; /* "mine:model"; required */
+    const char *revision;
+    uint32_t dims;
+    rag_err (*embed)(void *arg, rag_side side, const char *const *texts, size_t n,
+                     float *vectors);
+    void *arg;
+} rag_embedder;
+
+typedef enum rag_access {
+    RAG_READ = 0,
+    RAG_WRITE = 1, /* one process at a time */
+    RAG_CREATE = 2 /* as write; makes the store if it is not there */
+} rag_access;
+
+typedef struct rag_options {
+    size_t size;
+    rag_access access;
+    const char *embedder;       /* URI.  NULL: the store's; of a new store
+                                   "builtin:hash-v1". */
+    const rag_embedder *custom; /* stands for `embedder`; NULL: none */
+    const char *lang;           /* of a new store: "en" (words are stemmed) or
+                                   "any"; "en" */
+    unsigned wait_ms;           /* for another process that writes; 10000 */
+    const char *purpose;        /* what others are told that this process does */
+    rag_setting_fn setting;
+    void *setting_arg;
+    rag_progress_fn progress;
+    void *progress_arg;
+    unsigned threads; /* that read and embed; 0: as ann_threads_default */
+} rag_options;
+
+#define RAG_OPTIONS_INIT                                                                       \
+    {                                                                                          \
+        sizeof(rag_options), RAG_READ, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, NULL, 0    \
+    }
+
+/* RAG_ENOENT: no store at dir; RAG_EMISMATCH: its embedder is not the one
+ * asked for, with the command that helps; RAG_EBUSY names the writer. */
+RAG_API RAG_CHECKED rag_err rag_open(const char *dir, const rag_options *o, rag_store **out);
+RAG_API void rag_close(rag_store *s); /* NULL is allowed */
+
+/* --------------------------------------------------------------------- */
+/* Texts in                                                               */
+/* --------------------------------------------------------------------- */
+
+typedef enum rag_event_kind {
+    RAG_ADDED = 1,
+    RAG_REPLACED = 2,
+    RAG_REMOVED = 3,
+    RAG_SKIPPED = 4, /* ignored, binary, too large, ...: `reason` says */
+    RAG_FAILED = 5   /* `reason` says; what was there before stays */
+} rag_event_kind;
+
+typedef struct rag_event {
+    rag_event_kind kind;
+    const char *source;
+    const char *reason; /* NULL: none */
+    uint64_t chunks, bytes;
+} rag_event;
+
+/* A text to be added, UTF-8. */
+typedef struct rag_document {
+    size_t size;
+    const char *source;       /* what it is known by; required */
+    const char *title, *meta; /* meta: a JSON object; NULL: none */
+    const char *format;       /* "text", "markdown", "html", ...; NULL: by the
+                                 end of `source` */
+    const char *text;         /* [bytes] */
+    size_t bytes;
+    const float *vector; /* [dims] brought along; NULL: none */
+    size_t dims;
+} rag_document;
+
+typedef struct rag_add_options {
+    size_t size;
+    const char *const *include, *const *exclude; /* globs, NULL-ended */
+    const char *format;                /* as in rag_document; NULL: by name and content */
+    const char *meta;                  /* a JSON object for every document; NULL: none */
+    uint64_t max_bytes;                /* of a file; 32 MiB */
+    int hidden;                        /* files whose name begins with a dot, too */
+    int remove_missing;                /* what vanished below the paths goes too */
+    int force;                         /* even if more than half would vanish; read files
+                                          again whose time and size are the same */
+    int dry_run;                       /* only tell */
+    const char *id_field, *text_field; /* of records */
+    void (*on_event)(void *arg, const rag_event *e);
+    /* Asked first for each file: a text instead of kith's own readers
+     * (*text [*bytes], malloc'ed); RAG_ENOTSUP: not this one. */
+    rag_err (*reader)(void *arg, const char *path, const void *raw, size_t raw_bytes,
+                      char **text, size_t *bytes);
+    void *arg; /* of both */
+} rag_add_options;
+
+#define RAG_ADD_OPTIONS_INIT                                                                   \
+    {                                                                                          \
+        .size = sizeof(rag_add_options)                                                        \
+    }
+
+typedef struct rag_add_report {
+    uint64_t files, added, replaced, unchanged, removed, skipped, failed;
+    uint64_t chunks, bytes; /* of what was added or replaced */
+    uint64_t embedded;      /* texts that a server was asked for */
+    uint64_t not_english;   /* documents; counted where the store is "en" */
+} rag_add_report;
+
+/* Adds or refreshes files and folders; what did not change is not read
+ * again.  RAG_EPARTIAL: some failed (on_event said which), the others are
+ * in.  report may be NULL. */
+RAG_API RAG_CHECKED rag_err rag_add(rag_store *s, const char *const *paths, size_t n,
+                                    const rag_add_options *o, rag_add_report *report);
+/* Texts from memory. */
+RAG_API RAG_CHECKED rag_err rag_add_texts(rag_store *s, const rag_document *docs, size_t n,
+                                          const rag_add_options *o, rag_add_report *report);
+/* Removes documents by source.  *removed may be NULL. */
+RAG_API RAG_CHECKED rag_err rag_remove(rag_store *s, const char *const *sources, size_t n,
+                                       uint64_t *removed);
+/* Removes documents for which every condition holds (see rag_search). */
+RAG_API RAG_CHECKED rag_err rag_remove_where(rag_store *s, const char *const *where, size_t n,
+                                             uint64_t *removed);
+/* Erases kept vectors of texts that are gone, and their bytes on disk. */
+RAG_API RAG_CHECKED rag_err rag_purge(rag_store *s, uint64_t *vectors);
+
+/* --------------------------------------------------------------------- */
+/* Search                                                                 */
+/* --------------------------------------------------------------------- */
+
+typedef enum rag_mode {
+    RAG_HYBRID = 0, /* vectors and words, fused by score */
+    RAG_VECTOR = 1, /* vectors alone */
+    RAG_TEXT = 2,   /* words alone (BM25) */
+    RAG_EXACT = 3   /* as vector, every one looked at */
+} rag_mode;
+
+typedef struct rag_search_params {
+    size_t size;
+    size_t k; /* 10 */
+    rag_mode mode;
+    const char *const *where; /* [nwhere] conditions, all of which must hold:
+                                 "author=Knuth", "year>=1990", "type!=html",
+                                 "source~docs*"; keys: source, title, type,
+                                 added, else of the meta object */
+    size_t nwhere;
+    double min_score;    /* of the fused score, 0..1; 0: any */
+    double share;        /* of vectors in a hybrid, 0..1; 0: the embedder's
+                            (hash 0.2, other 0.5) */
+    int rrf;             /* fuse by reciprocal rank instead */
+    const char *rerank;  /* URI of a re-ranker; NULL: none */
+    size_t rerank_depth; /* of the first hits; 40 */
+    const float *vector; /* [dims] to search by instead of the query's */
+    int keep_copies;     /* of one text under several sources */
+} rag_search_params;
+
+#define RAG_SEARCH_PARAMS_INIT                                                                 \
+    {                                                                                          \
+        .size = sizeof(rag_search_params)                                                      \
+    }
+
+typedef struct rag_hit {
+    uint64_t chunk;
+    double score;                                  /* more is better */
+    double vector_score, text_score, rerank_score; /* NaN: none */
+    uint32_t vector_rank, text_rank;               /* from 1; 0: none */
+    char *source, *title, *head, *meta;            /* title, meta: NULL: none */
+    char *text;                                    /* [bytes] and a NUL */
+    uint64_t bytes, start, end;                    /* bytes of the document's text */
+    uint32_t line, last_line, page;                /* from 1; page 0: no pages */
+} rag_hit;
+
+typedef struct rag_hits {
+    size_t n;
+    rag_hit *hits; /* best first */
+    char *warning; /* a re-ranker or index that could not be used; NULL */
+} rag_hits;
+
+RAG_API RAG_CHECKED rag_err rag_search(rag_store *s, const char *query,
+                                       const rag_search_params *p, rag_hits **out);
+/* The nearest chunks to chunk id by vector, itself left out. */
+RAG_API RAG_CHECKED rag_err rag_similar(rag_store *s, uint64_t id, const rag_search_params *p,
+                                        rag_hits **out);
+RAG_API void rag_hits_free(rag_hits *h); /* NULL is allowed */
+
+/* --------------------------------------------------------------------- */
+/* Answers                                                                */
+/* --------------------------------------------------------------------- */
+
+typedef struct rag_ask_params {
+    size_t size;
+    const rag_search_params *search; /* NULL: defaults */
+    const char *model;               /* "openai:NAME", "ollama:NAME",
+                                        "llamacpp:URL[#NAME]", "URL#NAME"; NULL: the
+                                        setting chat.model */
+    double context_tokens;           /* that sources may take; 3000 */
+    unsigned max_tokens;             /* of the answer; 0: the server's */
+    double temperature;              /* below 0: the server's */
+    int open;                        /* the model may answer from elsewhere too */
+    int datamark;                    /* a mark between the words of sources */
+    int (*on_text)(void *arg, const char *text, size_t bytes);
+    void *arg; /* non-zero from on_text stops */
+} rag_ask_params;
+
+#define RAG_ASK_PARAMS_INIT                                                                    \
+    {                                                                                          \
+        .size = sizeof(rag_ask_params), .temperature = -1                                      \
+    }
+
+typedef struct rag_answer {
+    char *text;     /* as it came; "" without a model */
+    rag_hits *hits; /* the sources, in the order of their numbers */
+    size_t *cited;  /* [ncited] indices into hits, in order of first use */
+    size_t ncited;
+    uint32_t *unknown; /* [nunknown] numbers that no source has */
+    size_t nunknown;
+    char *request;                             /* the exact JSON that was, or would be, sent */
+    char *model, *finish;                      /* NULL: none */
+    uint64_t prompt_tokens, completion_tokens; /* 0: not told */
+} rag_answer;
+
+/* Searches, puts the sources into a system message beside the question, and
+ * asks the model.  Without a model: the sources alone, RAG_OK.  After a
+ * failure of the server *out is filled in too, with what came. */
+RAG_API RAG_CHECKED rag_err rag_ask(rag_store *s, const char *question, const rag_ask_params *p,
+                                    rag_answer **out);
+/* The same up to and without the request. */
+RAG_API RAG_CHECKED rag_err rag_ask_request(rag_store *s, const char *question,
+                                            const rag_ask_params *p, rag_answer **out);
+RAG_API void rag_answer_free(rag_answer *a); /* NULL is allowed */
+
+/* --------------------------------------------------------------------- */
+/* What is in it                                                          */
+/* --------------------------------------------------------------------- */
+
+typedef struct rag_document_info {
+    uint64_t id;
+    const char *source, *title, *meta, *format; /* title, meta: may be NULL */
+    uint64_t bytes, chunks;
+    int64_t added;      /* seconds since 1970 */
+    const char *sha256; /* of what was read, 64 hex digits */
+} rag_document_info;
+
+/* Each document for which every condition holds, by source; non-zero from
+ * `each` ends it with RAG_ECANCELED. */
+RAG_API RAG_CHECKED rag_err rag_list(rag_store *s, const char *const *where, size_t n,
+                                     int (*each)(void *arg, const rag_document_info *d),
+                                     void *arg);
+
+/* The text of a document by source, or by number of line: lines first ..
+ * first + count - 1 (count 0: all).  *text [*bytes] for rag_free. */
+RAG_API RAG_CHECKED rag_err rag_get(rag_store *s, const char *source, uint32_t first,
+                                    uint32_t count, char **text, size_t *bytes);
+/* A chunk as a hit (scores 0). */
+RAG_API RAG_CHECKED rag_err rag_get_chunk(rag_store *s, uint64_t id, rag_hits **out);
+
+/* Vectors [n, *dims] of texts [n] by the store's embedder; *vectors for
+ * rag_free. */
+RAG_API RAG_CHECKED rag_err rag_embed(rag_store *s, rag_side side, const char *const *texts,
+                                      size_t n, size_t *dims, float **vectors);
+
+/* Each live chunk with its vector [dims], ascending. */
+RAG_API RAG_CHECKED rag_err rag_each_chunk(rag_store *s, int with_vectors,
+                                           int (*each)(void *arg, const rag_hit *chunk,
+                                                       const float *vector, size_t dims),
+                                           void *arg);
+
+typedef struct rag_status {
+    size_t size;
+    uint64_t files, documents, chunks, text_bytes, database_bytes;
+    uint64_t vectors_kept;
+    char embedder[256], lang[8], uuid[40];
+    uint32_t dims;
+    uint64_t indexed, pending, gone, index_bytes; /* chunks; bytes of file */
+    char index_lost[256]; /* why the index must be made again; "" if not */
+    int index_exact;      /* a scan, no graph */
+} rag_status;
+
+RAG_API RAG_CHECKED rag_err rag_get_status(rag_store *s, rag_status *st);
+
+typedef struct rag_embedder_info {
+    int64_t id;
+    const char *uri, *model, *revision, *prefix_document, *prefix_query;
+    const char *fingerprint; /* 64 hex digits */
+    uint32_t dims;
+    int active, kept; /* kept: vectors are, else they are made again */
+    uint64_t vectors;
+} rag_embedder_info;
+
+RAG_API RAG_CHECKED rag_err
+rag_list_embedders(rag_store *s, int (*each)(void *arg, const rag_embedder_info *e), void *arg);
+
+/* --------------------------------------------------------------------- */
+/* Keeping it sound                                                       */
+/* --------------------------------------------------------------------- */
+
+typedef int (*rag_fault_fn)(void *arg, const char *what, int repairable);
+
+/* Everything: SQLite's own check, texts against their digests, the word
+ * index, the index file, vectors of `sample` chunks (0: all).  RAG_EDAMAGED
+ * if a fault was found; each was told. */
+RAG_API RAG_CHECKED rag_err rag_verify(rag_store *s, size_t sample, rag_fault_fn fault,
+                                       void *arg);
+/* Makes the word index and the index file again, from the database. */
+RAG_API RAG_CHECKED rag_err rag_repair(rag_store *s);
+/* Vectors by another embedder, then a switch in one transaction; the old
+ * ones stay unless dropped.  uri NULL: the same embedder, only its index. */
+RAG_API RAG_CHECKED rag_err rag_reindex(rag_store *s, const char *uri, int drop_old);
+/* A whole copy at dir (which must not be there), while others use it. */
+RAG_API RAG_CHECKED rag_err rag_backup(rag_store *s, const char *dir);
 
 #ifdef __cplusplus
 }

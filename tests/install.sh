@@ -44,6 +44,31 @@ for source in "$work/readme.c" "$top_srcdir"/docs/examples/*.c; do
     [ -s "$work/out" ] || { echo "$source says nothing"; exit 1; }
 done
 
+# The other library, by its own name alone.
+cat >"$work/texts.c" <<'C'
+#include <rag/rag.h>
+#include <stdio.h>
+
+int main(void)
+{
+    rag_options o = RAG_OPTIONS_INIT;
+    rag_store *s = NULL;
+    rag_hits *h = NULL;
+    const rag_document d = {.size = sizeof d, .source = "a", .text = "a lazy dog", .bytes = 10};
+    o.access = RAG_CREATE;
+    if (rag_open("texts", &o, &s) || rag_add_texts(s, &d, 1, NULL, NULL) ||
+        rag_search(s, "lazy dogs", NULL, &h))
+        return fprintf(stderr, "%s\n", rag_error_message()), 1;
+    printf("%zu: %s\n", h->n, h->hits[0].text);
+    rag_hits_free(h);
+    rag_close(s);
+}
+C
+flags=$(pkg-config --cflags --libs kith-rag)
+# shellcheck disable=SC2086 # CC and flags are words
+${CC:-cc} -std=c11 -Wall -Wextra -Werror -o "$work/texts.bin" "$work/texts.c" $flags
+[ "$("$work/texts.bin")" = "1: a lazy dog" ] || { echo "libkith-rag as installed"; exit 1; }
+
 # The block of README.md under "On the command line", on vectors of random bytes.
 npy() { # FILE ROWS COLUMNS
     local head="{'descr': '|u1', 'fortran_order': False, 'shape': ($2, $3), }"

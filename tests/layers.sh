@@ -25,7 +25,7 @@ rag         rag rag/text rag/embed rag/store rag/retrieve rag/answer rag/net ann
 rag/net     rag/net rag ann/base ann/io
 rag/text    rag/text rag ann/base ann/io
 rag/embed   rag/embed rag/net rag/text rag ann/base ann/io ann/kernels
-rag/store   rag/store rag/embed rag ann/base ann/io ann/kernels
+rag/store   rag/store rag/embed rag/text rag ann/base ann/io ann/kernels
 rag/retrieve rag/retrieve rag/store rag/embed rag/text rag/net rag ann/base ann/io ann/kernels
 rag/answer  rag/answer rag/net rag/text rag ann/base ann/io
 rag/cli     rag/cli ann/io ann/base
@@ -44,6 +44,7 @@ cat >"$work/owners" <<'OWNERS'
 ^(cmark|cmark-gfm|cmark-gfm-[a-z-]+|registry|parser)\.h$ ^rag/text/markdown\.c$
 ^utf8proc\.h$ ^rag/text/unicode\.c$
 ^gumbo\.h$ ^rag/text/html\.c$
+^nettle/ ^rag/digest\.c$
 ^([a-z]+intrin|arm_neon|cpuid)\.h$ ^ann/kernels/[a-z0-9_]+\.[ch]$
 OWNERS
 
@@ -131,7 +132,9 @@ check_tree() {
     mapfile -t library < <(printf '%s\n' "${files[@]}" | grep -E '^(ann|rag)/' |
         grep -vE '^(ann/(cli|io)|rag/cli)/' || true)
     if [ ${#library[@]} -gt 0 ]; then
-        found quiet '(^|[^A-Za-z0-9_.>])(abort|exit|_exit|printf|puts|putchar|perror)[[:space:]]*\(|std(out|err)([^A-Za-z0-9_]|$)' "${library[@]}"
+        # pdf.c's child, between fork and exec, ends by _exit.
+        found quiet '(^|[^A-Za-z0-9_.>])(abort|exit|_exit|printf|puts|putchar|perror)[[:space:]]*\(|std(out|err)([^A-Za-z0-9_]|$)' "${library[@]}" |
+            { grep -v '^quiet: rag/text/pdf\.c:.*_exit(127);$' || true; }
     fi
 
     find . \( -path ./.git -o -path './build*' -o -path ./autom4te.cache -o -path ./m4 \) -prune -o \

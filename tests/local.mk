@@ -33,6 +33,8 @@ include $(top_srcdir)/tests/rag_text.mk
 include $(top_srcdir)/tests/rag_embed.mk
 include $(top_srcdir)/tests/rag_retrieve.mk
 include $(top_srcdir)/tests/rag_answer.mk
+include $(top_srcdir)/tests/rag_store.mk
+include $(top_srcdir)/tests/rag_cli.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests)

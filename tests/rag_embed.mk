@@ -5,3 +5,6 @@ tests_embed_test_LDADD = $(rag_test_libs)
 unit_tests += tests/wire_vectors.test
 tests_wire_vectors_test_SOURCES = tests/test_wire_vectors.c
 tests_wire_vectors_test_LDADD = $(rag_test_libs)
+unit_tests += tests/embedders.test
+tests_embedders_test_SOURCES = tests/test_embedders.c tests/badserver.c tests/badserver.h
+tests_embedders_test_LDADD = $(rag_test_libs) $(ZLIB_LIBS)

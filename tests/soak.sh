@@ -60,6 +60,9 @@ for set in scalar avx2 avx512; do try isa-$set isa $set; done
 try no-avx512 checked no-avx512 --disable-avx512
 try optimised checked optimised CFLAGS='-O3 -g -march=native'
 try unoptimised checked unoptimised CFLAGS='-O0 -g'
+rag_kills() { cd "$out/gcc" && KITH_KILL_STEP=1 make -s check TESTS=tests/rag_kill.sh; }
+try rag-kills rag_kills
+try live make -s -C "$out/gcc" check-live
 command -v valgrind >/dev/null && try valgrind under_valgrind
 command -v scan-build >/dev/null && try scan-build scan-build --status-bugs bash -c \
     "mkdir -p '$out/scan' && cd '$out/scan' && '$top/configure' --quiet && make -s"

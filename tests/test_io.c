@@ -739,7 +739,7 @@ START_TEST(json_writing)
     text[n] = '\0';
     static const char line[] =
         "{\"s\":"
-        "\"a\\\"\\\\\\u000a\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
+        "\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\","
         "\"list\":[0.1,0.1,null,9223372036854775807,-9223372036854775808],\"empty\":{},"
         "\"yes\":true,\"none\":null}\n";
     ck_assert_uint_eq(n, 2 * strlen(line));

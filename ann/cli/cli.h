@@ -11,6 +11,7 @@
 
 #include <ann/ann.h>
 
+#include "ann/io/cmdline.h"
 #include "ann/io/io.h"
 
 enum cli_exit {
@@ -22,16 +23,10 @@ enum cli_exit {
     CLI_INTERRUPTED = 130
 };
 
-/* ---- arguments (optparse.c): one table drives parsing, help, completion and the man page's
- * test */
-
-struct command;
+/* ---- arguments ---- */
 
 struct args {
-    const struct command *command;
-    int n;       /* words that are not options */
-    char **list; /* [n] */
-    bool quiet, help, version;
+    CMDLINE_ARGS
     uint64_t threads, max_memory;
     const char *output, *spec, *metric, *ids, *ids_out, *distances, *format, *filter_ids;
     const char *from, *to, *type, *profile, *codes, *queries;
@@ -41,27 +36,9 @@ struct args {
     bool map, json, fail_empty, renumber, calibrate, dry_run;
 };
 
-struct command {
-    const char *name;
-    const char *words;   /* "INDEX DATA" */
-    const char *summary; /* one line */
-    const char *more;    /* paragraphs of --help */
-    const char *example;
-    int least, most; /* number of words; most < 0: no limit */
-    int (*run)(const struct args *a);
-};
-
-/* Reads the command line.  Returns -1 to go on with a->command->run, else the exit status. */
-int args_read(int argc, char **argv, struct args *a);
-
-/* Prints "ann: MESSAGE (see ann COMMAND --help)"; returns CLI_USAGE. */
-int cli_usage(const struct args *a, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+extern const struct program ann_program;
 
 /* ---- the commands; each returns an exit status ---- */
-
-extern const struct command cli_commands[];
-extern const size_t cli_command_count;
 
 int cmd_build(const struct args *a);
 int cmd_add(const struct args *a);

@@ -102,3 +102,53 @@ bool js_u64(const struct js *v, uint64_t *out)
     *out = (uint64_t)json_integer_value(in(v));
     return true;
 }
+
+ann_err js_each(const struct js *object,
+                ann_err (*each)(void *arg, const char *key, const struct js *value), void *arg)
+{
+    json_t *j = in(object);
+    ann_err err = ANN_OK;
+    for (void *at = json_object_iter(j); at && !err; at = json_object_iter_next(j, at))
+        err = each(arg, json_object_iter_key(at), out_of(json_object_iter_value(at)));
+    return err;
+}
+
+static ann_err put_member(void *arg, const char *key, const struct js *value)
+{
+    js_put_value(arg, key, value);
+    return ANN_OK;
+}
+
+/* Its recursion is bounded by the levels js_parse takes. */
+void js_put_value(struct js_out *o, const char *key, const struct js *v)
+{
+    switch (js_kind(v)) {
+    case JS_NULL:
+        js_put_null(o, key);
+        break;
+    case JS_BOOL:
+        js_put_bool(o, key, js_bool(v, false));
+        break;
+    case JS_STRING:
+        js_put_string(o, key, js_string(v, ""));
+        break;
+    case JS_NUMBER:
+        if (json_is_integer(in(v)))
+            js_put_i64(o, key, json_integer_value(in(v)));
+        else
+            js_put_double(o, key, js_number(v, 0));
+        break;
+    case JS_ARRAY:
+        js_open(o, key, '[');
+        for (size_t i = 0; i < js_count(v); i++)
+            js_put_value(o, NULL, js_at(v, i));
+        js_shut(o, ']');
+        break;
+    case JS_OBJECT:
+        js_open(o, key, '{');
+        if (js_each(v, put_member, o) != ANN_OK)
+            o->failed = true;
+        js_shut(o, '}');
+        break;
+    }
+}

@@ -30,13 +30,17 @@ void js_free(struct js *document);
 
 /* Each takes NULL for v as "not there". */
 enum js_kind js_kind(const struct js *v);
-size_t js_count(const struct js *v);                         /* of an array or object, else 0 */
-const struct js *js_at(const struct js *array, size_t i);    /* NULL: not there */
+size_t js_count(const struct js *v);                      /* of an array or object, else 0 */
+const struct js *js_at(const struct js *array, size_t i); /* NULL: not there */
 const struct js *js_get(const struct js *object, const char *key); /* NULL: not there */
 const char *js_string(const struct js *v, const char *otherwise);
 double js_number(const struct js *v, double otherwise);
 bool js_bool(const struct js *v, bool otherwise);
 bool js_u64(const struct js *v, uint64_t *out); /* false: no whole number in 0..2^63-1 */
+
+/* Each key of an object with its value, in the order they stand; not ANN_OK ends it. */
+ann_err js_each(const struct js *object,
+                ann_err (*each)(void *arg, const char *key, const struct js *value), void *arg);
 
 /* Writing: one text, built up and then written as a line.  Running out of memory and a failing
  * write are remembered and told by js_line. */
@@ -47,11 +51,14 @@ struct js_out {
     bool failed, comma;
 };
 
-#define JS_OUT_INIT { NULL, 0, 0, false, false }
+#define JS_OUT_INIT                                                                            \
+    {                                                                                          \
+        NULL, 0, 0, false, false                                                               \
+    }
 
 /* Inside an object give each value its key, inside an array NULL. */
-void js_open(struct js_out *o, const char *key, char bracket); /* '{' or '[' */
-void js_shut(struct js_out *o, char bracket);                  /* '}' or ']' */
+void js_open(struct js_out *o, const char *key, char bracket);            /* '{' or '[' */
+void js_shut(struct js_out *o, char bracket);                             /* '}' or ']' */
 void js_put_string(struct js_out *o, const char *key, const char *value); /* NULL: null */
 void js_put_u64(struct js_out *o, const char *key, uint64_t value);
 void js_put_i64(struct js_out *o, const char *key, int64_t value);
@@ -60,6 +67,10 @@ void js_put_float(struct js_out *o, const char *key,
                   float value); /* shortest that reads back */
 void js_put_bool(struct js_out *o, const char *key, bool value);
 void js_put_null(struct js_out *o, const char *key);
+/* json as it is, which must be one whole value; NULL: null. */
+void js_put_json(struct js_out *o, const char *key, const char *json);
+/* A value as it was read. */
+void js_put_value(struct js_out *o, const char *key, const struct js *v);
 
 /* Writes the text and a newline to f and starts anew.  ANN_ENOMEM, ANN_EIO. */
 ann_err js_line(struct js_out *o, FILE *f);

@@ -87,8 +87,8 @@ static size_t utf8_length(const unsigned char *s, size_t n)
 {
     if (s[0] < 0x80)
         return 1;
-    const size_t len = s[0] >= 0xc2 && s[0] <= 0xdf ? 2
-                       : (s[0] & 0xf0) == 0xe0      ? 3
+    const size_t len = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
+                       : (s[0] & 0xf0) == 0xe0        ? 3
                        : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
                                                       : 0;
     if (len == 0 || len > n)
@@ -115,6 +115,8 @@ static void quoted(struct js_out *o, const char *text)
         } else if (*s == '"' || *s == '\\') {
             snprintf(escape, sizeof escape, "\\%c", *s);
             puts_at(o, escape);
+        } else if (*s == '\n' || *s == '\t') {
+            puts_at(o, *s == '\n' ? "\\n" : "\\t");
         } else if (*s < 0x20 || *s == 0x7f) {
             snprintf(escape, sizeof escape, "\\u%04x", *s);
             puts_at(o, escape);
@@ -156,6 +158,12 @@ void js_put_null(struct js_out *o, const char *key)
 {
     lead(o, key);
     put(o, "null", 4);
+}
+
+void js_put_json(struct js_out *o, const char *key, const char *json)
+{
+    lead(o, key);
+    puts_at(o, json && *json ? json : "null");
 }
 
 void js_put_string(struct js_out *o, const char *key, const char *value)

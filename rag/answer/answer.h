@@ -77,7 +77,8 @@ struct chat_sending {
     void *arg;
     int (*on_stop)(void *arg); /* as in net.h */
     void *stop_arg;
-    unsigned tries; /* 0: 3 */
+    unsigned tries;    /* 0: 3 */
+    unsigned stall_ms; /* without a byte; 0: five minutes, half an hour without streaming */
 };
 rag_err chat_send(struct net *n, const struct chat_model *m, const char *body, size_t bytes,
                   const struct chat_sending *how, struct chat_answer *out);

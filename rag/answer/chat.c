@@ -364,7 +364,9 @@ static rag_err send_once(struct net *n, struct taking *t, const char *body, size
                             .bytes = bytes,
                             .tries = t->how->tries,
                             .max_bytes = t->m->stream ? STREAM_MAX : ANSWER_MAX,
-                            .stall_ms = t->m->stream ? STALL_STREAM_MS : STALL_WHOLE_MS,
+                            .stall_ms = t->how->stall_ms ? t->how->stall_ms
+                                        : t->m->stream   ? STALL_STREAM_MS
+                                                         : STALL_WHOLE_MS,
                             .on_data = t->m->stream ? on_data : NULL,
                             .arg = t,
                             .on_stop = on_stop,

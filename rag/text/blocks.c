@@ -11,8 +11,10 @@
 
 void text_doc_free(struct text_doc *d)
 {
+    mem_free(d->id);
     mem_free(d->title);
     mem_free(d->meta);
+    mem_free(d->vector);
     mem_free(d->blocks);
     text_bytes_free(&d->text);
     *d = (struct text_doc){0};

@@ -77,6 +77,19 @@ size_t text_fit(const char *s, size_t end, size_t at, double budget);
 
 /* ---- documents (blocks.c) ---- */
 
+enum text_format {
+    TEXT_AUTO, /* asks for text_detect */
+    TEXT_PLAIN,
+    TEXT_SOURCE,
+    TEXT_MARKDOWN,
+    TEXT_HTML,
+    TEXT_PDF,
+    TEXT_JSONL,
+    TEXT_CSV,
+    TEXT_TSV,
+    TEXT_BINARY
+};
+
 enum text_kind { TEXT_PARAGRAPH, TEXT_HEADING, TEXT_ITEM, TEXT_TABLE, TEXT_CODE, TEXT_QUOTE };
 
 struct text_block {
@@ -88,8 +101,12 @@ struct text_block {
 };
 
 struct text_doc {
-    char *title; /* or NULL */
-    char *meta;  /* a JSON object, or NULL */
+    enum text_format format;
+    char *id;      /* of a record, within its file; NULL: the file is the document */
+    char *title;   /* or NULL */
+    char *meta;    /* a JSON object, or NULL */
+    float *vector; /* [dims] that came with the record, or NULL */
+    size_t dims;
     struct text_bytes text;
     struct text_block *blocks; /* [nblocks] */
     size_t nblocks, room;
@@ -103,10 +120,53 @@ rag_err text_doc_block(struct text_doc *d, struct text_block b);
 
 /* Blocks of d->text as plain text: paragraphs, form feeds between pages; as source code: runs
  * of lines between empty ones; as Markdown (CommonMark with GitHub's tables; front matter
- * between "---" lines goes to d->meta as strings). */
+ * between
+ * "---" lines goes to d->meta as strings). */
 rag_err text_plain(struct text_doc *d);
 rag_err text_source(struct text_doc *d);
 rag_err text_markdown(struct text_doc *d);
+
+/* Text and blocks from HTML of normalised bytes; replaces d->text.  Scripts, navigation and
+ * what is hidden are left out. */
+rag_err text_html(struct text_doc *d, const char *name, const char *html, size_t bytes);
+
+/* ---- reading (read.c, records.c, pdf.c) ---- */
+
+struct text_reading {
+    enum text_format format;           /* TEXT_AUTO: as text_detect finds */
+    size_t max_bytes;                  /* of a file or a PDF's text; 0: 32 MiB */
+    unsigned pdf_seconds;              /* 0: 60 */
+    const char *id_field, *text_field; /* of a record; NULL: "id", and "text" or "content" */
+};
+
+/* By the name's extension, then by content.  name may be NULL. */
+enum text_format text_detect(const char *name, const void *raw, size_t bytes);
+const char *text_format_name(enum text_format f);
+/* The format of that name; TEXT_BINARY: there is none. */
+enum text_format text_format_named(const char *name);
+
+/* One document; it may take fields out of *d (leaving NULL), the rest is freed after it.  What
+ * it returns other than RAG_OK ends the reading and is returned. */
+typedef rag_err (*text_doc_fn)(void *arg, struct text_doc *d);
+
+/* Reads what is at path, or `bytes` at raw called name, and hands each document to `each` in
+ * turn; how NULL: defaults.  RAG_EFORMAT: binary or malformed (a record's error names its
+ * line), RAG_ELIMIT: larger than max_bytes, RAG_ENOTSUP: no pdftotext, RAG_ENOENT, RAG_EIO. */
+rag_err text_read_file(const char *path, const struct text_reading *how, text_doc_fn each,
+                       void *arg);
+rag_err text_read_bytes(const char *name, const void *raw, size_t bytes,
+                        const struct text_reading *how, text_doc_fn each, void *arg);
+
+/* The whole file, for mem_free, with a NUL behind it; RAG_ELIMIT above max (0: 32 MiB),
+ * RAG_EINVAL if it is not a regular file. */
+rag_err text_load(const char *path, size_t max, char **data, size_t *bytes);
+
+/* Used by the above.  Each record of normalised text t (taken over) as a document. */
+rag_err text_records(const char *name, enum text_format f, struct text_bytes *t,
+                     const struct text_reading *how, text_doc_fn each, void *arg);
+/* What pdftotext makes of a PDF, with form feeds between pages; *out for mem_free. */
+rag_err text_pdf(const char *name, const void *pdf, size_t bytes,
+                 const struct text_reading *how, char **out, size_t *n);
 
 /* ---- chunks (chunk.c) ---- */
 
@@ -127,5 +187,45 @@ struct text_chunking {
 rag_err text_chunk(const struct text_doc *d, const struct text_chunking *how,
                    struct text_chunk **chunks, size_t *n);
 void text_chunks_free(struct text_chunk *chunks, size_t n);
+
+/* ---- folders (walk.c) ---- */
+
+enum text_skip {
+    TEXT_TAKEN,
+    TEXT_IGNORED,  /* by a .ragignore, or it is hidden */
+    TEXT_EXCLUDED, /* by the caller's globs */
+    TEXT_OUTSIDE,  /* a link that leaves the root */
+    TEXT_LINKED,   /* a link to a folder, or a file seen already */
+    TEXT_TOO_LARGE,
+    TEXT_NOT_TEXT, /* binary, or not a regular file */
+    TEXT_UNREADABLE,
+    TEXT_TOO_DEEP
+};
+const char *text_skip_reason(enum text_skip why);
+
+struct text_walking {
+    const char *const *include, *const *exclude; /* globs, NULL-ended; or NULL */
+    size_t max_bytes;                            /* of a file; 0: 32 MiB */
+    bool hidden;                                 /* names that begin with a dot too */
+};
+
+/* What of a file lets a second reading be skipped. */
+struct text_stat {
+    uint64_t bytes, inode;
+    int64_t mtime_ns;
+};
+
+/* path: root and what is below it; below: the part after the root.  st is NULL unless taken.
+ * Other than RAG_OK ends the walk and is returned. */
+typedef rag_err (*text_walk_fn)(void *arg, const char *path, const char *below,
+                                enum text_skip why, const struct text_stat *st);
+
+/* Every file under root (or root itself, a file) in the order of bytes of the names. */
+rag_err text_walk(const char *root, const struct text_walking *how, text_walk_fn each,
+                  void *arg);
+
+/* Whether a gitignore-like pattern fits the path: "*" and "?" and "[a-z]" within a name, "**"
+ * across folders; without a slash inside it is tried at every level. */
+bool text_glob(const char *pattern, const char *path);
 
 #endif
