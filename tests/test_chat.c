@@ -21,7 +21,7 @@
     "\"smollm2\",\"system_fingerprint\":\"b0-unknown\",\"object\":\"chat.completion.chunk\""
 #define DELTA(delta)                                                                           \
     "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":" delta "}]" TAIL "}\n" \
-                                                                                         "\n"
+    "\n"
 #define WORD(word) DELTA("{\"content\":\"" word "\"}")
 #define BEGIN      DELTA("{\"role\":\"assistant\",\"content\":null}")
 #define FINISH(reason)                                                                         \
@@ -34,8 +34,9 @@
 #define DONE "data: [DONE]\n\n"
 #define WORDS                                                                                  \
     WORD("The")                                                                                \
-    WORD(" warehouse") WORD(" key") WORD(" is") WORD(" kept") WORD(" in") WORD(" drawer")      \
-        WORD(" ") WORD("1") WORD("4") WORD(".")
+    WORD(" warehouse")                                                                         \
+    WORD(" key") WORD(" is") WORD(" kept") WORD(" in") WORD(" drawer") WORD(" ") WORD("1")     \
+        WORD("4") WORD(".")
 #define ANSWER "The warehouse key is kept in drawer 14."
 #define WHOLE                                                                                  \
     "{\"choices\":[{\"finish_reason\":\"length\",\"index\":0,\"message\":{\"role\":"           \
