@@ -35,8 +35,9 @@
 #define WORDS                                                                                  \
     WORD("The")                                                                                \
     WORD(" warehouse")                                                                         \
-    WORD(" key") WORD(" is") WORD(" kept") WORD(" in") WORD(" drawer") WORD(" ") WORD("1")     \
-        WORD("4") WORD(".")
+    WORD(" key")                                                                               \
+    WORD(" is") WORD(" kept") WORD(" in") WORD(" drawer") WORD(" ") WORD("1") WORD("4")        \
+        WORD(".")
 #define ANSWER "The warehouse key is kept in drawer 14."
 #define WHOLE                                                                                  \
     "{\"choices\":[{\"finish_reason\":\"length\",\"index\":0,\"message\":{\"role\":"           \
@@ -273,6 +274,19 @@ START_TEST(bad_answers)
 }
 END_TEST
 
+/* The words are cut at 300 bytes: here within the key. */
+START_TEST(half_a_key)
+{
+    char bytes[600];
+    snprintf(bytes, sizeof bytes, "%sdata: {\"error\":\"%0*d" KEY "\"}\n\n", STREAM(""), 284,
+             7);
+    struct result r = ask_one(bytes, &streaming);
+    ck_assert_int_eq(r.err, RAG_EREFUSED);
+    ck_assert_ptr_nonnull(strstr(r.message, "0007***"));
+    chat_answer_free(&r.a);
+}
+END_TEST
+
 START_TEST(resets_and_hangs)
 {
     struct bad_answer a = {.bytes = STREAM_HEAD "Content-Length: 99999\r\n\r\n" WORDS,
@@ -488,6 +502,7 @@ int main(void)
     tcase_add_loop_test(t, good_answers, 0, (int)(sizeof well / sizeof *well));
     tcase_add_test(t, names_of_the_model);
     tcase_add_loop_test(t, bad_answers, 0, (int)(sizeof ill / sizeof *ill));
+    tcase_add_test(t, half_a_key);
     tcase_add_test(t, resets_and_hangs);
     tcase_add_test(t, too_long);
     tcase_add_test(t, another_name_for_max_tokens);
