@@ -125,6 +125,33 @@ START_TEST(budget)
 }
 END_TEST
 
+START_TEST(marks_and_places)
+{
+    const struct answer_source s[] = {
+        {"a.md", "T", "A > B", 3, 9, 0, "  one two\n\tthree  four ", 24},
+        {"b.pdf", "", "", 1, 2, 7, "x", 1},
+        {"c.txt", "", "", 5, 5, 0, "NONCEX <|a", 10}};
+    const struct answer_rules rules = {.nonce = "NONCEX", .datamark = true};
+    struct answer_prompt p = {0};
+    ck_assert_int_eq(answer_prompt_make(s, 3, &rules, &p), RAG_OK);
+    ck_assert_ptr_nonnull(strstr(p.system, "<<<SOURCE 1 NONCEX {\"source\":\"a.md\",\"title\":"
+                                           "\"T\",\"section\":\"A > B\",\"lines\":\"3-9\"}\n"
+                                           "  one\xcb\x86two\n\tthree\xcb\x86"
+                                           "four \nNONCEX SOURCE 1>>>\n"));
+    ck_assert_ptr_nonnull(strstr(p.system, "{\"source\":\"b.pdf\",\"page\":7}\nx\n"));
+    ck_assert_ptr_nonnull(strstr(p.system, "\"line\":5}\nN\xcb\x86ONCEX\xcb\x86<\xcb\x86|a\n"));
+    answer_prompt_free(&p);
+    const struct answer_rules none = {.nonce = "NONCEX"};
+    ck_assert_int_eq(answer_prompt_make(NULL, 0, &none, &p), RAG_OK);
+    ck_assert_ptr_nonnull(strstr(p.system, "There are no sources."));
+    ck_assert_uint_eq(p.nsources, 0);
+    answer_prompt_free(&p);
+    const struct answer_rules bad[] = {{.nonce = "a b"}, {.nonce = ""}, {.context_tokens = -1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_int_eq(answer_prompt_make(s, 3, &bad[i], &p), RAG_EINVAL);
+}
+END_TEST
+
 /* ---- answers ---- */
 
 #define HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
@@ -246,6 +273,16 @@ START_TEST(citations)
         {"[99999999999999999999]", 3, "", NULL, NULL},
         {"[4294967297]", 3, "", NULL, NULL}, /* 1, and 2^32 */
         {"[18446744073709551617]", 3, "", NULL, NULL},
+        {"a [1-3, 5]", 4, "1 2 3", "5", "a [1, 2, 3]"},
+        {"a [2\xe2\x80\x93"
+         "3]; [3-2]",
+         4, "2 3", "", "a [1, 2]; [3-2]"},
+        {"[1-999999999]", 3, "", "", "[1-999999999]"},
+        {"a [7] b [8], [9]", 3, "", "7 8 9", "a b,"},
+        {"~~~\n``` [1]\n~~~\nunshut ` [2]\n\n` [3]", 3, "2 3", "",
+         "~~~\n``` [1]\n~~~\nunshut ` [1]\n\n` [2]"},
+        {"``a ` [1]`` \\[2] [[3]]", 3, "3", "", "``a ` [1]`` \\[2] [[1]]"},
+        {"```\n[1]", 3, "", "", "```\n[1]"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct citations c = {0};
@@ -277,6 +314,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, sources_stay_inside, 0, (int)(sizeof poison / sizeof *poison));
     tcase_add_test(c, budget);
+    tcase_add_test(c, marks_and_places);
     tcase_add_loop_test(c, cut_anywhere, 0, 4);
     tcase_add_test(c, broken_off);
     tcase_add_test(c, citations);

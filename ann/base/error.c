@@ -11,10 +11,12 @@ static _Thread_local char message[ERROR_MESSAGE_MAX];
 
 ann_err error_set(ann_err err, const char *format, ...)
 {
+    char text[sizeof message]; /* the old message may be among the arguments */
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    memcpy(message, text, strlen(text) + 1);
     return err;
 }
 

@@ -227,9 +227,7 @@ static rag_err take_document(struct taking *t, const char *data, size_t bytes)
     struct js *document = NULL;
     rag_err err = rag_from_base(js_parse(t->host, data, bytes, 0, &document));
     if (err)
-        return err == RAG_ENOMEM
-                   ? err
-                   : RAG_FAIL(RAG_EFORMAT, "the answer is no JSON: %.300s", error_message());
+        return rag_prefix(err == RAG_ENOMEM ? err : RAG_EFORMAT, "the answer is no JSON");
     const struct js *error = error_in(document);
     const struct js *choices = js_get(document, "choices");
     const struct js *usage = js_get(document, "usage");
