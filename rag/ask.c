@@ -9,6 +9,7 @@
 
 #include "ann/base/memory.h"
 #include "rag/answer/answer.h"
+#include "rag/embed/remote.h"
 #include "rag/internal.h"
 
 #define JOIN_GAP 8 /* bytes between two chunks of a document that are one passage */
@@ -29,20 +30,6 @@ static const char *setting(const struct rag_store *s, const char *name)
     return s->o.setting ? s->o.setting(s->o.setting_arg, name) : NULL;
 }
 
-/* base (scheme added, slashes taken off its end) and tail put together; NULL: out of memory. */
-static char *join_url(const char *base, size_t bytes, const char *tail)
-{
-    const bool bare = bytes < 8 || !memchr(base, ':', 6) ||
-                      (strncmp(base, "http://", 7) != 0 && strncmp(base, "https://", 8) != 0);
-    while (bytes > 0 && base[bytes - 1] == '/')
-        bytes--;
-    const size_t room = bytes + strlen(tail) + sizeof "http://";
-    char *url = mem_alloc(room);
-    if (url)
-        snprintf(url, room, "%s%.*s%s", bare ? "http://" : "", (int)bytes, base, tail);
-    return url;
-}
-
 static const struct {
     const char *scheme, *base, *otherwise, *key, *tail;
 } kinds[] = {
@@ -60,7 +47,7 @@ static rag_err split_uri(struct asking *q, const char *uri, const char *tail)
     const size_t bytes = sign ? (size_t)(sign - uri) : strlen(uri);
     if (bytes == 0)
         return RAG_FAIL(RAG_EINVAL, "chat model \"%s\" has no address", uri);
-    q->url = join_url(uri, bytes, tail);
+    q->url = remote_join(uri, bytes, tail);
     q->model = mem_strdup(sign && sign[1] ? sign + 1 : "default");
     return q->url && q->model ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory");
 }
@@ -82,7 +69,7 @@ static rag_err choose_model(struct asking *q)
         base = base && *base ? base : kinds[i].otherwise;
         if (!*name)
             return RAG_FAIL(RAG_EINVAL, "chat model \"%s\" has no name", uri);
-        q->url = join_url(base, strlen(base), kinds[i].tail);
+        q->url = remote_join(base, strlen(base), kinds[i].tail);
         q->model = mem_strdup(name);
         return q->url && q->model ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory");
     }

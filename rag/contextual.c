@@ -25,17 +25,6 @@ struct judging {
     double *scores;
 };
 
-static double cosine(const float *a, const float *b, size_t dims)
-{
-    double ab = 0, aa = 0, bb = 0;
-    for (size_t i = 0; i < dims; i++) {
-        ab += (double)a[i] * b[i];
-        aa += (double)a[i] * a[i];
-        bb += (double)b[i] * b[i];
-    }
-    return ab / sqrt(aa * bb);
-}
-
 static rag_err keep(void *arg, size_t first, size_t n, size_t dims, const float *vectors)
 {
     struct judging *j = arg;
@@ -44,7 +33,7 @@ static rag_err keep(void *arg, size_t first, size_t n, size_t dims, const float 
                         dims, j->row.dims);
     rag_err err = store_begin(j->s->store);
     for (size_t i = 0; i < n && !err; i++) {
-        j->scores[j->at[first + i]] = cosine(j->query, vectors + i * dims, dims);
+        j->scores[j->at[first + i]] = session_cosine(j->query, vectors + i * dims, dims);
         err = store_vector_put(j->s->store, j->row.id, &j->keys[first + i], dims,
                                vectors + i * dims);
     }
@@ -76,7 +65,7 @@ static rag_err judge(struct judging *j, int64_t id, size_t at)
     if (!err)
         err = store_vector(j->s->store, j->row.id, &c.sha256, j->row.dims, j->vec);
     if (!err)
-        j->scores[at] = cosine(j->query, j->vec, j->row.dims);
+        j->scores[at] = session_cosine(j->query, j->vec, j->row.dims);
     if (err == RAG_ENOENT) {
         size_t bytes = 0;
         err = store_chunk_view(j->s->store, id, &j->texts[j->n], &bytes, &j->keys[j->n]);

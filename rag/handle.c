@@ -194,7 +194,7 @@ static rag_err make_canary(struct embedder *e, struct canary *c)
     return RAG_OK;
 }
 
-static double cosine(const float *a, const float *b, size_t dims)
+double session_cosine(const float *a, const float *b, size_t dims)
 {
     double ab = 0, aa = 0, bb = 0;
     for (size_t i = 0; i < dims; i++) {
@@ -207,7 +207,7 @@ static double cosine(const float *a, const float *b, size_t dims)
 
 static rag_err check_canary(const struct store_embedder *of, const struct canary *c)
 {
-    const double cos = c->dims == of->dims ? cosine(c->vec, of->canary, c->dims) : 0;
+    const double cos = c->dims == of->dims ? session_cosine(c->vec, of->canary, c->dims) : 0;
     if (cos >= CANARY_COSINE)
         return RAG_OK;
     return RAG_FAIL(

@@ -49,6 +49,8 @@ rag_err session_embed(struct rag_store *s, enum embed_side side, const char *con
 rag_err contextual_scores(struct rag_store *s, const char *uri, const char *query,
                           const int64_t *ids, size_t n, double *scores);
 
+double session_cosine(const float *a, const float *b, size_t dims);
+
 /* A chunk as a hit, without scores. */
 rag_err hit_load(struct rag_store *s, int64_t chunk, rag_hit *h, struct digest *sha256);
 void hit_free(rag_hit *h);

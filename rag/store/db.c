@@ -199,6 +199,26 @@ rag_err id_list_add(struct id_list *l, int64_t id)
     return RAG_OK;
 }
 
+rag_err id_list_read(struct store *s, sqlite3_stmt *st, int64_t **ids, size_t *n)
+{
+    struct id_list l = {0};
+    bool row = true;
+    rag_err err = RAG_OK;
+    while (!err && row) {
+        err = store_step(s, st, &row, "a list of ids");
+        if (!err && row)
+            err = id_list_add(&l, sqlite3_column_int64(st, 0));
+    }
+    sqlite3_reset(st);
+    if (err) {
+        mem_free(l.ids);
+        return err;
+    }
+    *ids = l.ids;
+    *n = l.n;
+    return RAG_OK;
+}
+
 /* ---- transactions ---- */
 
 static rag_err begin(struct store *s, enum statement which)

@@ -61,26 +61,6 @@ static rag_err run_id(struct store *s, enum statement which, int64_t id, const c
     return store_run(s, st, what);
 }
 
-static rag_err ids_of(struct store *s, sqlite3_stmt *st, int64_t **ids, size_t *n)
-{
-    struct id_list l = {0};
-    bool row = true;
-    rag_err err = RAG_OK;
-    while (!err && row) {
-        err = store_step(s, st, &row, "a list of ids");
-        if (!err && row)
-            err = id_list_add(&l, sqlite3_column_int64(st, 0));
-    }
-    sqlite3_reset(st);
-    if (err) {
-        mem_free(l.ids);
-        return err;
-    }
-    *ids = l.ids;
-    *n = l.n;
-    return RAG_OK;
-}
-
 rag_err store_file_documents(struct store *s, int64_t file, int64_t **ids, size_t *n)
 {
     sqlite3_stmt *st = NULL;
@@ -88,7 +68,7 @@ rag_err store_file_documents(struct store *s, int64_t file, int64_t **ids, size_
     if (err)
         return err;
     sqlite3_bind_int64(st, 1, file);
-    err = ids_of(s, st, ids, n);
+    err = id_list_read(s, st, ids, n);
     sqlite3_finalize(st);
     return err;
 }
@@ -550,7 +530,7 @@ rag_err store_chunk_ids(struct store *s, int64_t after, size_t most, int64_t **i
         return store_fail(s, "the ids of chunks");
     sqlite3_bind_int64(st, 1, after);
     sqlite3_bind_int64(st, 2, most > INT32_MAX ? INT32_MAX : (int64_t)most);
-    return ids_of(s, st, ids, n);
+    return id_list_read(s, st, ids, n);
 }
 
 rag_err store_last(struct store *s, struct store_counts *c)

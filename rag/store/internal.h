@@ -74,6 +74,8 @@ struct id_list {
     size_t n, room;
 };
 rag_err id_list_add(struct id_list *l, int64_t id);
+/* All rows of a bound statement, which is reset: *ids [*n] for rag_free. */
+rag_err id_list_read(struct store *s, sqlite3_stmt *st, int64_t **ids, size_t *n);
 
 /* words.c: a chunk's words into the index, and out of it again (view by the same function). */
 rag_err words_put(struct store *s, int64_t chunk, const char *head, const char *body,

@@ -93,31 +93,12 @@ rag_err store_embedder_get(struct store *s, int64_t id, struct store_embedder *e
     return err;
 }
 
-static rag_err list_ids(struct store *s, sqlite3_stmt *st, int64_t **ids, size_t *n)
-{
-    struct id_list l = {0};
-    bool row = true;
-    rag_err err = RAG_OK;
-    while (!err && row) {
-        err = store_step(s, st, &row, "a list of ids");
-        if (!err && row)
-            err = id_list_add(&l, sqlite3_column_int64(st, 0));
-    }
-    if (err) {
-        mem_free(l.ids);
-        return err;
-    }
-    *ids = l.ids;
-    *n = l.n;
-    return RAG_OK;
-}
-
 rag_err store_embedders(struct store *s, int64_t **ids, size_t *n)
 {
     sqlite3_stmt *st = NULL;
     rag_err err = store_prepare(s, "SELECT id FROM embedder ORDER BY id", &st);
     if (!err)
-        err = list_ids(s, st, ids, n);
+        err = id_list_read(s, st, ids, n);
     sqlite3_finalize(st);
     return err;
 }

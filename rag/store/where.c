@@ -177,9 +177,7 @@ rag_err filter_bind(struct store *s, const struct store_filter *f, sqlite3_stmt 
 rag_err store_filter_chunks(struct store *s, const struct store_filter *f, int64_t **ids,
                             size_t *n)
 {
-    struct id_list l = {0};
     sqlite3_stmt *st = NULL;
-    bool row = true;
     char *text = sqlite3_mprintf("SELECT c.id FROM chunk c JOIN document d ON d.id = c.document"
                                  " WHERE 1%s ORDER BY c.id",
                                  filter_sql(f));
@@ -187,17 +185,8 @@ rag_err store_filter_chunks(struct store *s, const struct store_filter *f, int64
     sqlite3_free(text);
     if (!err)
         err = filter_bind(s, f, st, 1);
-    while (!err && row) {
-        err = store_step(s, st, &row, "a condition");
-        if (!err && row)
-            err = id_list_add(&l, sqlite3_column_int64(st, 0));
-    }
+    if (!err)
+        err = id_list_read(s, st, ids, n);
     sqlite3_finalize(st);
-    if (err) {
-        mem_free(l.ids);
-        return err;
-    }
-    *ids = l.ids;
-    *n = l.n;
-    return RAG_OK;
+    return err;
 }
