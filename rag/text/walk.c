@@ -67,17 +67,17 @@ static void step_char(struct places *p, char c, bool any)
 
 static void step_class(struct places *p, const char *class, size_t bytes)
 {
-    const bool not = bytes > 0 && (*class == '!' || *class == '^');
+    const bool negated = bytes > 0 && (*class == '!' || *class == '^');
     for (size_t i = 0; i < p->n; i++) {
         bool in = false;
-        for (size_t k = not ; k < bytes; k++) {
+        for (size_t k = negated; k < bytes; k++) {
             const unsigned char from = (unsigned char)class[k];
             const bool range = k + 2 < bytes && class[k + 1] == '-';
             const unsigned char to = range ? (unsigned char)class[k + 2] : from;
             in |= (unsigned char)p->path[i] >= from && (unsigned char)p->path[i] <= to;
             k += range ? 2 : 0;
         }
-        p->next[i + 1] = p->now[i] && in != not &&p->path[i] != '/';
+        p->next[i + 1] = p->now[i] && in != negated && p->path[i] != '/';
     }
 }
 
