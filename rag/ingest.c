@@ -36,6 +36,8 @@ struct ingest {
     size_t n, room;
     char **seen; /* [nseen] sources of files that are there, for remove_missing */
     size_t nseen, seen_room;
+    char **kept; /* [nkept] files and folders that were passed over, and stay */
+    size_t nkept, kept_room;
     uint64_t total_bytes, done_bytes;
 };
 
@@ -87,18 +89,28 @@ static void tell_now(struct ingest *g, bool committed)
 
 /* ---- which files ---- */
 
-static rag_err remember(struct ingest *g, const char *source)
+static rag_err remember(const char *source, char ***list, size_t *n, size_t *room)
 {
-    if (g->nseen == g->seen_room) {
-        const size_t room = g->seen_room ? 2 * g->seen_room : 256;
-        char **more = mem_resize(g->seen, room * sizeof *more);
+    if (*n == *room) {
+        const size_t more_room = *room ? 2 * *room : 256;
+        char **more = mem_resize(*list, more_room * sizeof *more);
         if (!more)
-            return RAG_FAIL(RAG_ENOMEM, "out of memory for %zu names", room);
-        g->seen = more;
-        g->seen_room = room;
+            return RAG_FAIL(RAG_ENOMEM, "out of memory for %zu names", more_room);
+        *list = more;
+        *room = more_room;
     }
-    g->seen[g->nseen] = mem_strdup(source);
-    return g->seen[g->nseen++] ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory for a name");
+    char *copy = mem_strdup(source);
+    if (!copy)
+        return RAG_FAIL(RAG_ENOMEM, "out of memory for a name");
+    (*list)[(*n)++] = copy;
+    return RAG_OK;
+}
+
+static void forget_names(char **list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        mem_free(list[i]);
+    mem_free(list);
 }
 
 /* A path below the store's parent is told from there, any other whole. */
@@ -154,6 +166,11 @@ static rag_err look_at(void *arg, const char *path, const char *below, enum text
     if (err)
         return err;
     if (why != TEXT_TAKEN) {
+        /* It is there: what is known of it stays. */
+        if (g->o.remove_missing && (why == TEXT_UNREADABLE || why == TEXT_EXCLUDED))
+            err = remember(source, &g->kept, &g->nkept, &g->kept_room);
+        if (err)
+            return err;
         if (why == TEXT_UNREADABLE)
             tell(g, RAG_FAILED, source, text_skip_reason(why), 0, 0);
         else
@@ -162,7 +179,7 @@ static rag_err look_at(void *arg, const char *path, const char *below, enum text
     }
     g->r.files++;
     if (g->o.remove_missing)
-        err = remember(g, source);
+        err = remember(source, &g->seen, &g->nseen, &g->seen_room);
     if (!err)
         err = store_file_get(g->s->store, source, &known);
     if (err)
@@ -418,17 +435,26 @@ static rag_err tell_index(struct ingest *g, size_t first, size_t last)
     return err;
 }
 
-/* Vectors of another length than the store's fail their file. */
+/* Vectors of another length than the store's, or in a store that makes its own, fail their
+ * file. */
 static void check_brought(struct ingest *g, struct job *j)
 {
-    for (const struct ready *r = j->docs; r && !j->err; r = r->next)
-        for (size_t i = 0; r->vectors && i < r->n && !j->err; i++)
-            if (r->brought && r->brought != g->s->active.dims) {
-                j->err = RAG_EDIM;
-                snprintf(j->message, sizeof j->message,
-                         "%.200s: a vector of %zu dimensions, %s has %u", r->d.source,
-                         r->brought, g->s->active.uri, g->s->active.dims);
-            }
+    for (const struct ready *r = j->docs; r && !j->err; r = r->next) {
+        if (!r->brought)
+            continue;
+        if (g->s->active.free_of_charge) {
+            j->err = RAG_EMISMATCH;
+            snprintf(j->message, sizeof j->message,
+                     "%.200s: a vector came along, but %s makes its own; make a store with "
+                     "--embedder brought:NAME@%zu",
+                     r->d.source, g->s->active.uri, r->brought);
+        } else if (r->brought != g->s->active.dims) {
+            j->err = RAG_EDIM;
+            snprintf(j->message, sizeof j->message,
+                     "%.200s: a vector of %zu dimensions, %s has %u", r->d.source, r->brought,
+                     g->s->active.uri, g->s->active.dims);
+        }
+    }
 }
 
 static rag_err write_group(struct ingest *g, size_t first, size_t last)
@@ -494,6 +520,7 @@ struct vanishing {
         char *path;
     } * list;
     size_t n, room, known;
+    bool below_base; /* all of the store's parent is looked at */
 };
 
 static int by_name(const void *a, const void *b)
@@ -501,10 +528,26 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Whether path, or a folder above it, was passed over. */
+static bool is_passed_over(const struct ingest *g, const char *path)
+{
+    for (size_t i = 0; i < g->nkept; i++) {
+        const size_t n = strlen(g->kept[i]);
+        if (strncmp(path, g->kept[i], n) == 0 && (path[n] == '/' || !path[n]))
+            return true;
+    }
+    return false;
+}
+
 static rag_err note_missing(void *arg, int64_t id, const char *path)
 {
     struct vanishing *v = arg;
+    /* The store's own parent has no name: what is told by a whole path lies elsewhere. */
+    if (v->below_base && path[0] == '/')
+        return RAG_OK;
     v->known++;
+    if (is_passed_over(v->g, path))
+        return RAG_OK;
     if (v->g->nseen && bsearch(&path, v->g->seen, v->g->nseen, sizeof *v->g->seen, by_name))
         return RAG_OK;
     if (v->n == v->room) {
@@ -554,7 +597,9 @@ static rag_err remove_missing(struct ingest *g, const char *const *paths, size_t
         char inside[PATH_MAX + 2], prefix[PATH_MAX];
         snprintf(inside, sizeof inside, "%s/.", paths[i]);
         err = source_of(g, inside, prefix); /* "docs/." */
-        prefix[strlen(prefix) - (err ? 0 : 1)] = '\0';
+        if (!err)
+            prefix[strlen(prefix) - 1] = '\0';
+        v.below_base = !err && !prefix[0];
         if (!err)
             err = store_files(g->s->store, prefix, note_missing, &v);
         if (!err && v.n > 0)
@@ -590,11 +635,10 @@ static rag_err finish(struct ingest *g, rag_err err, rag_add_report *report)
         *report = g->r;
     for (size_t i = 0; i < g->n; i++)
         job_free(&g->jobs[i]);
-    for (size_t i = 0; i < g->nseen; i++)
-        mem_free(g->seen[i]);
     tell_now(g, false);
     mem_free(g->jobs);
-    mem_free(g->seen);
+    forget_names(g->seen, g->nseen);
+    forget_names(g->kept, g->nkept);
     mem_free(g->later);
     if (!err && g->r.failed > 0)
         err = RAG_FAIL(RAG_EPARTIAL, "%llu of %llu inputs failed; the others are in",

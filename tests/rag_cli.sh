@@ -145,6 +145,15 @@ mv docs/* empty/
 gives 1 sync docs
 talks "Nothing was removed"
 mv empty/* docs/
+# What lies outside of the folder, or is passed over this time, stays.
+echo "from elsewhere" >../outside/note.txt
+gives 0 add ../outside/note.txt
+gives 0 sync . --exclude docs
+talks "0 removed"
+gives 0 search elsewhere --mode text
+says "outside/note.txt"
+gives 0 search turtle --mode text
+says "docs/fox.txt"
 gives 0 rm docs/fox.txt
 gives 1 rm docs/fox.txt
 gives 0 add docs/fox.txt
@@ -175,6 +184,8 @@ gives 1 -s brought search east
 talks "brought along"
 gives 0 -s brought search east --mode text
 says "east"
+gives 7 import vectors.jsonl
+talks "brought:NAME@3"
 printf '{"id":"r","text":"up","vector":[0,0,1,0]}\n' >wrong.jsonl
 gives 7 -s brought import wrong.jsonl
 talks "a vector of 4 dimensions"
