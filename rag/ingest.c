@@ -217,12 +217,13 @@ struct wanting {
     struct ingest *g;
     char **texts;
     struct digest *keys;
-    struct ready **of; /* whose it is */
+    struct job **of; /* whose it is */
     rag_err *each;
     size_t n, room;
 };
 
-static rag_err want(struct wanting *w, struct ready *r, const struct store_chunk *c)
+static rag_err want(struct wanting *w, struct job *j, const struct ready *r,
+                    const struct store_chunk *c)
 {
     char *text = NULL;
     size_t bytes = 0;
@@ -250,7 +251,7 @@ static rag_err want(struct wanting *w, struct ready *r, const struct store_chunk
     }
     w->texts[w->n] = text;
     w->keys[w->n] = key;
-    w->of[w->n++] = r;
+    w->of[w->n++] = j;
     return RAG_OK;
 }
 
@@ -293,7 +294,7 @@ static rag_err buy_vectors(struct ingest *g, size_t first, size_t last)
     for (size_t i = first; i < last && !err; i++)
         for (struct ready *r = g->jobs[i].docs; r && !err && !g->jobs[i].err; r = r->next)
             for (size_t c = 0; c < r->n && !err && !r->vectors; c++)
-                err = want(&w, r, &r->chunks[c]);
+                err = want(&w, &g->jobs[i], r, &r->chunks[c]);
     if (!err && w.n > 0)
         err = session_embedder(g->s);
     if (!err && w.n > 0 && !(w.each = mem_zalloc(w.n, sizeof *w.each)))
@@ -301,16 +302,14 @@ static rag_err buy_vectors(struct ingest *g, size_t first, size_t last)
     if (!err && w.n > 0)
         err = embed_texts(g->s->embedder, EMBED_DOCUMENT, (const char *const *)w.texts, w.n,
                           w.each, keep, &w);
-    for (size_t i = first; i < last && !err; i++) {
-        struct job *j = &g->jobs[i];
-        for (size_t k = 0; k < w.n && !j->err; k++)
-            for (struct ready *r = j->docs; r && !j->err; r = r->next)
-                if (w.of[k] == r && w.each[k]) {
-                    j->err = w.each[k];
-                    snprintf(j->message, sizeof j->message,
-                             "a chunk of %s is too large for %s: %.80s...", r->d.source,
-                             g->s->active.uri, w.texts[k]);
-                }
+    for (size_t k = 0; k < w.n && !err; k++) {
+        struct job *j = w.of[k];
+        if (!w.each[k] || j->err)
+            continue;
+        j->err = w.each[k];
+        snprintf(j->message, sizeof j->message,
+                 "a text of it is too large for %.100s: %.80s...", g->s->active.uri,
+                 w.texts[k]);
     }
     wanting_free(&w);
     return err;
@@ -318,12 +317,10 @@ static rag_err buy_vectors(struct ingest *g, size_t first, size_t last)
 
 /* ---- writing ---- */
 
-static bool is_kept(const int64_t *kept, size_t n, int64_t id)
+static int by_id(const void *a, const void *b)
 {
-    for (size_t i = 0; i < n; i++)
-        if (kept[i] == id)
-            return true;
-    return false;
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
 }
 
 /* Vectors that were brought along go where bought ones would. */
@@ -393,8 +390,10 @@ static rag_err put_file(struct ingest *g, struct job *j)
         err = store_file_documents(g->s->store, f.id, &had, &nhad);
     for (struct ready *r = j->docs; r && !err; r = r->next)
         err = put_document(g, r, f.id, &kept[nkept++]);
+    if (kept)
+        qsort(kept, nkept, sizeof *kept, by_id);
     for (size_t i = 0; i < nhad && !err; i++)
-        if (!is_kept(kept, nkept, had[i])) {
+        if (!bsearch(&had[i], kept, nkept, sizeof *kept, by_id)) {
             struct store_document gone = {0};
             err = store_document_get(g->s->store, had[i], false, &gone);
             if (err == RAG_ENOENT) { /* put again under its source */
