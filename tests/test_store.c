@@ -394,6 +394,12 @@ static void compare(struct fixture *f, struct mirror *m, const char *query)
     ck_assert_int_eq(mirror_search(m, q, 5, NULL, 0, false, hits, &found), RAG_OK);
     ck_assert_uint_eq(found, n < 5 ? n : 5);
     ck_assert_double_eq_tol(hits[0].score, most, 2e-3);
+    ck_assert_int_eq(mirror_search(m, q, 5, ids, n / 2, true, hits, &found), RAG_OK);
+    ck_assert_uint_eq(found, n / 2 < 5 ? n / 2 : 5);
+    for (size_t i = 0; i < found; i++)
+        ck_assert_int_lt(hits[i].chunk, ids[n / 2]);
+    ck_assert_int_eq(mirror_search(m, q, 5, NULL, 0, true, hits, &found), RAG_OK);
+    ck_assert_double_eq_tol(hits[0].score, most, 2e-3);
     for (size_t i = 0; i < found; i++)
         for (size_t k = 0; k < i; k++)
             ck_assert_int_ne(hits[i].chunk, hits[k].chunk);

@@ -376,8 +376,8 @@ rag_err mirror_vector(struct mirror *m, int64_t chunk, float *vec)
 
 /* One of the two indexes; a filter of what is in it. */
 static rag_err search_one(const struct mirror *m, const ann_index *ix, const float *query,
-                          size_t k, const int64_t *allowed, size_t nallowed, size_t effort,
-                          ann_id *ids, float *dists)
+                          size_t k, const int64_t *allowed, size_t nallowed, ann_id *ids,
+                          float *dists)
 {
     ann_search_params p = ANN_SEARCH_PARAMS_INIT;
     ann_filter *filter = NULL;
@@ -386,7 +386,6 @@ static rag_err search_one(const struct mirror *m, const ann_index *ix, const flo
         err = rag_from_ann(ann_filter_from_ids(ix, nallowed, (const ann_id *)allowed, &filter),
                            "index");
     p.k = k;
-    p.effort = effort;
     p.filter = filter;
     if (!err)
         err = rag_from_ann(
@@ -417,6 +416,41 @@ static size_t merge(const struct mirror *m, const ann_id *ids, const float *dist
     return found;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Every vector of a graph, for who asked for exactness. */
+static rag_err scan(const struct mirror *m, const float *query, const int64_t *allowed,
+                    size_t nallowed, struct store_hit *hits, size_t *found, size_t k)
+{
+    ann_id ids[BATCH];
+    float *vec = mem_alloc(m->dims * sizeof *vec);
+    uint64_t cursor = 0;
+    double norm = 0;
+    rag_err err = vec ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory for a vector");
+    for (size_t d = 0; d < m->dims; d++)
+        norm += (double)query[d] * query[d];
+    for (size_t got = 1; !err && got > 0;) {
+        err = rag_from_ann(ann_ids(m->filed, &cursor, BATCH, ids, &got), "index");
+        for (size_t i = 0; i < got && !err; i++) {
+            if (allowed && !bsearch(&ids[i], allowed, nallowed, sizeof *allowed, by_id))
+                continue;
+            double dot = 0;
+            err = rag_from_ann(ann_get(m->filed, ids[i], vec), "index");
+            for (size_t d = 0; d < m->dims && !err; d++)
+                dot += (double)query[d] * vec[d];
+            const float dist = (float)(1 - dot / sqrt(norm));
+            if (!err)
+                *found = merge(m, &ids[i], &dist, 1, true, hits, *found, k);
+        }
+    }
+    mem_free(vec);
+    return err;
+}
+
 rag_err mirror_search(struct mirror *m, const float *query, size_t k, const int64_t *allowed,
                       size_t nallowed, bool exact, struct store_hit *hits, size_t *n)
 {
@@ -432,14 +466,15 @@ rag_err mirror_search(struct mirror *m, const float *query, size_t k, const int6
     float *dists = mem_alloc(ask * sizeof *dists);
     if (!err && (!ids || !dists))
         err = RAG_FAIL(RAG_ENOMEM, "out of memory for %zu hits", ask);
-    if (!err && m->filed && st.filed > 0) {
-        const size_t effort = exact && st.filed < ANN_EFFORT_MAX ? st.filed : 0;
-        err = search_one(m, m->filed, query, ask, allowed, nallowed, effort, ids, dists);
+    if (!err && m->filed && st.graph && exact) {
+        err = scan(m, query, allowed, nallowed, hits, &found, k);
+    } else if (!err && m->filed && st.filed > 0) {
+        err = search_one(m, m->filed, query, ask, allowed, nallowed, ids, dists);
         if (!err)
             found = merge(m, ids, dists, ask, true, hits, found, k);
     }
     if (!err && m->fresh && count_of(m->fresh) > 0) {
-        err = search_one(m, m->fresh, query, k, allowed, nallowed, 0, ids, dists);
+        err = search_one(m, m->fresh, query, k, allowed, nallowed, ids, dists);
         if (!err)
             found = merge(m, ids, dists, k, false, hits, found, k);
     }
