@@ -75,6 +75,38 @@ static rag_err read_vector(const struct records *r, const struct js *v, struct t
                           r->name, r->line);
 }
 
+/* What o holds, as text of its own in *out; o is freed. */
+static rag_err take_json(struct js_out *o, char **out)
+{
+    char *text = o->failed ? NULL : mem_alloc(o->bytes + 1);
+    if (text) {
+        memcpy(text, o->text, o->bytes);
+        text[o->bytes] = '\0';
+    }
+    js_out_free(o);
+    *out = text;
+    return text ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory for a record");
+}
+
+/* A record's id, for mem_free: a string, or a number as it was written, for two large ones may
+ * be the same as a double; NULL: it has none. */
+static rag_err read_id(const struct js *v, const char *const *keys, char **out)
+{
+    for (; *keys; keys++) {
+        const struct js *id = js_get(v, *keys);
+        struct js_out o = JS_OUT_INIT;
+        if (js_kind(id) == JS_STRING)
+            return (*out = mem_strdup(js_string(id, "")))
+                       ? RAG_OK
+                       : RAG_FAIL(RAG_ENOMEM, "out of memory for a record");
+        if (js_kind(id) == JS_NUMBER) {
+            js_put_value(&o, NULL, id);
+            return take_json(&o, out);
+        }
+    }
+    return RAG_OK;
+}
+
 static rag_err read_object(const struct records *r, const struct js *v)
 {
     const char *const ids[] = {r->how->id_field ? r->how->id_field : "id", "_id", NULL};
@@ -85,35 +117,28 @@ static rag_err read_object(const struct records *r, const struct js *v)
                                  "path",
                                  NULL};
     struct text_doc d = {.format = TEXT_JSONL};
-    const char *text = first_string(v, texts), *id = first_string(v, ids);
+    const char *text = first_string(v, texts);
+    char *id = NULL;
     const char *title = js_string(js_get(v, "title"), NULL);
     const struct js *meta = js_get(v, "meta") ? js_get(v, "meta") : js_get(v, "metadata");
     struct js_out o = JS_OUT_INIT;
-    char number[40];
     if (!text)
         return RAG_FAIL(RAG_EFORMAT, "%s:%zu: the record has no \"%s\"", r->name, r->line,
                         texts[0]);
-    if (!id && js_kind(js_get(v, ids[0])) == JS_NUMBER) {
-        number[js_format_double(number, js_number(js_get(v, ids[0]), 0))] = '\0';
-        id = number;
-    }
     rag_err err = read_vector(r, js_get(v, "vector"), &d);
     if (!err && js_kind(meta) == JS_OBJECT && js_count(meta) > 0) {
         js_put_value(&o, NULL, meta);
-        d.meta = o.failed ? NULL : mem_alloc(o.bytes + 1);
-        if (d.meta) {
-            memcpy(d.meta, o.text, o.bytes);
-            d.meta[o.bytes] = '\0';
-        } else {
-            err = RAG_FAIL(RAG_ENOMEM, "out of memory for a record");
-        }
+        err = take_json(&o, &d.meta);
     }
-    js_out_free(&o);
+    if (!err)
+        err = read_id(v, ids, &id);
     if (!err && title && !(d.title = mem_strdup(title)))
         err = RAG_FAIL(RAG_ENOMEM, "out of memory for a record");
     if (!err)
-        return hand_over(r, &d, id, text, strlen(text));
-    text_doc_free(&d);
+        err = hand_over(r, &d, id, text, strlen(text));
+    else
+        text_doc_free(&d);
+    mem_free(id);
     return err;
 }
 
@@ -195,8 +220,10 @@ static rag_err read_row(struct records *r, const struct text_bytes *t, char sepa
 }
 
 struct columns {
+    enum text_format format;
     struct row names;
     size_t id, text, title; /* SIZE_MAX: none */
+    bool told[COLUMNS_MAX]; /* goes to the metadata: of one name the first */
 };
 
 static void choose_columns(const struct records *r, struct columns *c)
@@ -213,13 +240,19 @@ static void choose_columns(const struct records *r, struct columns *c)
         if (matches(name, "title"))
             c->title = i;
     }
+    for (size_t i = 0; i < c->names.n; i++) {
+        c->told[i] = i != c->id && i != c->text && i != c->title;
+        for (size_t k = 0; k < i && c->told[i]; k++)
+            c->told[i] = !matches(c->names.fields[k], c->names.fields[i]);
+    }
 }
 
 /* The other columns: into the metadata; without a text column all of them are the text. */
 static rag_err give_row(struct records *r, const struct columns *c, const struct row *row)
 {
-    struct text_doc d = {.format = TEXT_CSV};
+    struct text_doc d = {.format = c->format};
     struct js_out o = JS_OUT_INIT;
+    rag_err err = RAG_OK;
     const size_t n = row->n < c->names.n ? row->n : c->names.n;
     size_t bytes = 1, k = 0;
     for (size_t i = 0; i < n; i++)
@@ -233,20 +266,20 @@ static rag_err give_row(struct records *r, const struct columns *c, const struct
         if (row->fields[i][0])
             k += (size_t)snprintf(lines + k, bytes - k, "%s: %s\n", c->names.fields[i],
                                   row->fields[i]);
-        if (i != c->id && i != c->text && i != c->title)
+        if (c->told[i])
             js_put_string(&o, c->names.fields[i], row->fields[i]);
     }
     js_shut(&o, '}');
-    d.meta = o.failed || c->text == SIZE_MAX ? NULL : mem_alloc(o.bytes + 1);
-    if (d.meta) {
-        memcpy(d.meta, o.text, o.bytes);
-        d.meta[o.bytes] = '\0';
-    }
+    if (c->text < SIZE_MAX)
+        err = take_json(&o, &d.meta);
     js_out_free(&o);
-    if (c->title < n)
-        d.title = mem_strdup(row->fields[c->title]);
+    if (!err && c->title < n && !(d.title = mem_strdup(row->fields[c->title])))
+        err = RAG_FAIL(RAG_ENOMEM, "out of memory for a record");
     const char *text = c->text == SIZE_MAX ? lines : c->text < n ? row->fields[c->text] : "";
-    rag_err err = hand_over(r, &d, c->id < n ? row->fields[c->id] : NULL, text, strlen(text));
+    if (!err)
+        err = hand_over(r, &d, c->id < n ? row->fields[c->id] : NULL, text, strlen(text));
+    else
+        text_doc_free(&d);
     mem_free(lines);
     return err;
 }
@@ -267,6 +300,8 @@ static rag_err read_table(struct records *r, enum text_format f, const struct te
                  !(row->held = mem_alloc(t->bytes + COLUMNS_MAX + 1))))
         err = RAG_FAIL(RAG_ENOMEM, "out of memory for a table");
     r->line = 1;
+    if (!err)
+        c->format = f;
     if (!err && t->bytes > 0)
         err = read_row(r, t, separator, &at, &lines, &c->names);
     if (!err)
