@@ -1,22 +1,120 @@
 /* html.c - text and blocks of a web page; the sole owner of gumbo.
  *
  * Place: rag/text.  Invariant: what a reader of the page does not see is not in the text:
- * scripts, styles, navigation, templates, comments, hidden elements. The tree is walked by its
- * own links, without recursion. */
+ * scripts, styles, navigation, templates, comments, hidden elements.  The tree is walked by its
+ * own links, and freed piece by piece, without recursion; no page makes the parser take more
+ * than its share of memory and time. */
 #include <config.h>
 
 #include <ctype.h>
 #include <gumbo.h>
+#include <setjmp.h>
+#include <stddef.h>
 #include <string.h>
+#include <time.h>
 
 #include "ann/base/memory.h"
 #include "rag/error.h"
 #include "rag/text/text.h"
 
-#define DEPTH_MAX 5000 /* gumbo frees its tree by recursion */
+#define MEMORY_MAX ((size_t)1 << 30)
+/* Seconds of the processor; an honest page takes a tenth for each MiB. */
+#define SECONDS_BASE    2
+#define SECONDS_PER_MIB 2
+
+/* ---- the parser's memory ---- */
+
+/* A piece of memory in the parser's hands. */
+struct piece {
+    struct piece *next, *before;
+    size_t bytes;
+    _Alignas(max_align_t) char data[];
+};
+
+/* gumbo has no limit of its own: deep trees take it time and memory that grow with their
+ * square, it asserts that memory never ends, and frees its tree by recursion (its issues 387,
+ * 388, 391 and 393).  How deep a page is cannot be told before it is parsed.  So each piece of
+ * memory is given out here, at least one for every tag; a parse that has taken too much is left
+ * from here, and all it holds is freed as a list. */
+struct pool {
+    jmp_buf over;
+    const char *name;
+    struct piece first; /* of a ring */
+    size_t bytes;
+    unsigned calls;
+    int64_t end_ns;
+    rag_err err;
+};
+
+static int64_t processor_ns(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void *pool_alloc(void *userdata, size_t bytes)
+{
+    struct pool *p = userdata;
+    if (bytes > MEMORY_MAX - p->bytes)
+        p->err = RAG_FAIL(RAG_ELIMIT, "%s: its elements take more than %zu MiB", p->name,
+                          MEMORY_MAX >> 20);
+    else if (p->calls++ % 256 == 0 && processor_ns() > p->end_ns)
+        p->err = RAG_FAIL(RAG_ELIMIT, "%s: its elements are nested too deep to be read in time",
+                          p->name);
+    struct piece *piece = p->err ? NULL : mem_alloc(sizeof *piece + bytes);
+    if (!piece) {
+        if (!p->err)
+            p->err = RAG_FAIL(RAG_ENOMEM, "out of memory for %s", p->name);
+        longjmp(p->over, 1); /* gumbo holds nothing but what is in the ring */
+    }
+    *piece = (struct piece){.next = &p->first, .before = p->first.before, .bytes = bytes};
+    piece->before->next = piece;
+    p->first.before = piece;
+    p->bytes += bytes;
+    return piece->data;
+}
+
+static void pool_release(void *userdata, void *data)
+{
+    struct pool *p = userdata;
+    if (!data)
+        return;
+    struct piece *piece = (struct piece *)(void *)((char *)data - offsetof(struct piece, data));
+    piece->next->before = piece->before;
+    piece->before->next = piece->next;
+    p->bytes -= piece->bytes;
+    mem_free(piece);
+}
+
+static void pool_free(struct pool *p)
+{
+    while (p->first.next != &p->first)
+        pool_release(p, p->first.next->data);
+}
+
+/* The tree, which lives until pool_free; NULL: p->err. */
+static const GumboNode *parse(struct pool *p, const char *name, const char *html, size_t bytes)
+{
+    p->name = name;
+    p->first.next = p->first.before = &p->first;
+    p->end_ns =
+        processor_ns() + (SECONDS_BASE + SECONDS_PER_MIB * (int64_t)(bytes >> 20)) * 1000000000;
+    GumboOptions options = kGumboDefaultOptions;
+    options.allocator = pool_alloc;
+    options.deallocator = pool_release;
+    options.userdata = p;
+    options.max_errors = 0; /* each would hold a copy of the path to it */
+    if (setjmp(p->over))
+        return NULL;
+    return gumbo_parse_with_options(&options, html, bytes)->root;
+}
+
+/* ---- writing ---- */
 
 struct page {
     struct text_doc *d;
+    const char *name;
     char *out; /* [room] */
     size_t n, room;
     size_t start, body; /* of the block that is open */
@@ -26,8 +124,6 @@ struct page {
     size_t cells; /* in the row that is open */
     bool failed;
 };
-
-/* ---- writing ---- */
 
 static void put(struct page *p, const char *s, size_t bytes)
 {
@@ -45,38 +141,50 @@ static void put(struct page *p, const char *s, size_t bytes)
     p->n += bytes;
 }
 
-/* Tag characters (U+E0000..E007F), which nobody sees, written as entities. */
-static bool is_tag_character(const char *s)
-{
-    return (unsigned char)s[0] == 0xf3 && (unsigned char)s[1] == 0xa0 &&
-           ((unsigned char)s[2] == 0x80 || (unsigned char)s[2] == 0x81);
-}
-
 static void put_text(struct page *p, const char *s)
 {
     for (size_t i = 0; s[i] && !p->failed;) {
-        if (is_tag_character(s + i)) {
-            i += 4;
-        } else if (p->pre || !isspace((unsigned char)s[i])) {
-            put(p, s + i, 1);
-            i++;
-        } else {
-            const char last = p->n > p->start ? p->out[p->n - 1] : ' ';
-            if (last != ' ' && last != '\n')
-                put(p, " ", 1);
-            i++;
-        }
+        size_t n = 0;
+        while (s[i + n] && (p->pre || !text_blank(s[i + n])))
+            n++;
+        put(p, s + i, n);
+        i += n;
+        if (!s[i] || p->failed)
+            break;
+        const char last = p->n > p->start ? p->out[p->n - 1] : ' ';
+        if (last != ' ' && last != '\n')
+            put(p, " ", 1);
+        i++;
     }
+}
+
+/* What was written from byte `from` on, as text.h promises text to be: an entity may stand for
+ * a mark to be composed, a CR or a character that nobody sees. */
+static rag_err normalise(struct page *p, size_t from)
+{
+    struct text_bytes t = {0};
+    size_t i = from;
+    while (i < p->n && (unsigned char)p->out[i] < 0x80 && p->out[i] != '\r')
+        i++;
+    if (i == p->n || p->failed)
+        return RAG_OK;
+    rag_err err = text_normalise(p->name, p->out + from, p->n - from, &t);
+    if (!err) {
+        p->n = from;
+        put(p, t.data, t.bytes);
+        text_bytes_free(&t);
+    }
+    return err;
 }
 
 /* Ends the open block, if it has text, and begins a paragraph. */
 static rag_err flush(struct page *p)
 {
+    rag_err err = normalise(p, p->body > p->start ? p->body : p->start);
     size_t end = p->n;
     while (end > p->start && text_blank(p->out[end - 1]))
         end--;
-    rag_err err = RAG_OK;
-    if (end > p->start) {
+    if (!err && end > p->start) {
         const struct text_block b = {.kind = p->kind,
                                      .level = p->level,
                                      .start = p->start,
@@ -92,7 +200,7 @@ static rag_err flush(struct page *p)
     p->body = 0;
     p->kind = TEXT_PARAGRAPH;
     p->level = 0;
-    return p->failed ? RAG_FAIL(RAG_ENOMEM, "out of memory for a page") : err;
+    return p->failed ? RAG_FAIL(RAG_ENOMEM, "out of memory for %s", p->name) : err;
 }
 
 /* ---- elements ---- */
@@ -181,13 +289,17 @@ static rag_err leave(struct page *p, const GumboElement *e)
 {
     const GumboTag t = e->tag;
     if (p->tables > 0) {
+        rag_err err = RAG_OK;
         if (t == GUMBO_TAG_TR) {
             put(p, "\n", 1);
-            p->body = p->body ? p->body : p->n;
+            if (!p->body) {
+                err = normalise(p, p->start);
+                p->body = p->n;
+            }
             p->cells = 0;
         }
         p->tables -= t == GUMBO_TAG_TABLE;
-        return p->tables == 0 ? flush(p) : RAG_OK;
+        return p->tables == 0 && !err ? flush(p) : err;
     }
     if (t == GUMBO_TAG_PRE && p->pre > 0)
         p->pre--;
@@ -238,76 +350,54 @@ static rag_err walk(struct page *p, const GumboNode *root)
         else
             n = n == root ? NULL : after(n, &up);
     }
-    return p->failed ? RAG_FAIL(RAG_ENOMEM, "out of memory for a page") : err;
+    return p->failed ? RAG_FAIL(RAG_ENOMEM, "out of memory for %s", p->name) : err;
 }
 
-static char *find_title(const GumboNode *root)
+static const GumboNode *child_element(const GumboNode *n, GumboTag tag)
 {
-    const GumboVector *v = children(root);
+    const GumboVector *v = n ? children(n) : NULL;
     for (unsigned i = 0; v && i < v->length; i++) {
-        const GumboNode *head = v->data[i];
-        if (head->type != GUMBO_NODE_ELEMENT || head->v.element.tag != GUMBO_TAG_HEAD)
-            continue;
-        for (unsigned k = 0; k < head->v.element.children.length; k++) {
-            const GumboNode *t = head->v.element.children.data[k];
-            if (t->type != GUMBO_NODE_ELEMENT || t->v.element.tag != GUMBO_TAG_TITLE ||
-                t->v.element.children.length == 0)
-                continue;
-            const GumboNode *text = t->v.element.children.data[0];
-            const char *s = text->type == GUMBO_NODE_TEXT ? text->v.text.text : "";
-            s += strspn(s, " \t\r\n");
-            char *title = *s ? mem_strdup(s) : NULL;
-            for (char *c = title; c && *c; c++)
-                *c = *c == '\n' || *c == '\t' || *c == '\r' ? ' ' : *c;
-            return title;
-        }
+        const GumboNode *child = v->data[i];
+        if (child->type == GUMBO_NODE_ELEMENT && child->v.element.tag == tag)
+            return child;
     }
     return NULL;
 }
 
-/* How deep elements may stand in one another, counted by their marks; what closes itself or may
- * be left open does not count. */
-static size_t depth_of(const char *s, size_t bytes)
+/* The title in the head, on one line, into *title; NULL: there is none. */
+static rag_err find_title(const char *name, const GumboNode *root, char **title)
 {
-    static const char *const open[] = {
-        "p",  "br", "li",     "img",    "hr",  "input", "meta", "link",  "td",  "tr",      "th",
-        "dt", "dd", "option", "source", "wbr", "col",   "area", "embed", "!--", "!doctype"};
-    size_t depth = 0, most = 0;
-    for (size_t i = 0; i + 1 < bytes; i++) {
-        if (s[i] != '<')
-            continue;
-        if (s[i + 1] == '/') {
-            depth -= depth > 0;
-            continue;
-        }
-        bool counts = isalpha((unsigned char)s[i + 1]);
-        for (size_t k = 0; k < sizeof open / sizeof *open && counts; k++) {
-            const size_t n = strlen(open[k]);
-            counts = bytes - i - 1 <= n || strncasecmp(s + i + 1, open[k], n) != 0 ||
-                     isalnum((unsigned char)s[i + 1 + n]);
-        }
-        depth += counts;
-        most = depth > most ? depth : most;
-    }
-    return most;
+    struct text_bytes t = {0};
+    const GumboNode *e = child_element(child_element(root, GUMBO_TAG_HEAD), GUMBO_TAG_TITLE);
+    const GumboVector *v = e ? children(e) : NULL;
+    const GumboNode *text = v && v->length > 0 ? v->data[0] : NULL;
+    const char *s = text && text->type == GUMBO_NODE_TEXT ? text->v.text.text : "";
+    s += strspn(s, " \t\r\n");
+    if (!*s)
+        return RAG_OK;
+    rag_err err = text_normalise(name, s, strlen(s), &t);
+    for (size_t i = 0; i < t.bytes; i++)
+        t.data[i] = text_blank(t.data[i]) ? ' ' : t.data[i];
+    if (!err && t.bytes > 0)
+        *title = t.data;
+    else
+        text_bytes_free(&t);
+    return err;
 }
 
 rag_err text_html(struct text_doc *d, const char *name, const char *html, size_t bytes)
 {
-    if (depth_of(html, bytes) > DEPTH_MAX)
-        return RAG_FAIL(RAG_ELIMIT, "%s: elements are nested more than %d deep", name,
-                        DEPTH_MAX);
-    GumboOutput *tree = gumbo_parse_with_options(&kGumboDefaultOptions, html, bytes);
-    if (!tree)
-        return RAG_FAIL(RAG_ENOMEM, "out of memory for %s", name);
-    struct page p = {.d = d, .kind = TEXT_PARAGRAPH};
+    struct pool pool = {0};
+    struct page p = {.d = d, .name = name, .kind = TEXT_PARAGRAPH};
+    const GumboNode *root = parse(&pool, name, html, bytes);
+    rag_err err = root ? find_title(name, root, &d->title) : pool.err;
     text_bytes_free(&d->text);
-    d->title = find_title(tree->root);
-    rag_err err = walk(&p, tree->root);
+    if (!err)
+        err = walk(&p, root);
     if (!err)
         err = flush(&p);
+    pool_free(&pool);
     put(&p, "", 0);
-    gumbo_destroy_output(&kGumboDefaultOptions, tree);
     if (!err && p.failed)
         err = RAG_FAIL(RAG_ENOMEM, "out of memory for %s", name);
     if (err) {
