@@ -78,17 +78,22 @@ START_TEST(html_pages)
 }
 END_TEST
 
+/* Deep trees take the parser time and stack without measure: it is left in time, or it ends;
+ * and closing what is not open hides no depth. */
 START_TEST(html_nested_deep)
 {
     static struct seen s;
-    const size_t n = 100000;
-    char *page = malloc(5 * n + 1);
+    static const char *const parts[] = {"<div>", "<div></x>", "<b><p>", "<a><table>"};
+    const char *part = parts[_i];
+    const size_t n = 100000, each = strlen(part);
+    char *page = malloc(each * n + 1);
     ck_assert_ptr_nonnull(page);
     for (size_t i = 0; i < n; i++)
-        memcpy(page + 5 * i, "<div>", 5);
-    page[5 * n] = '\0';
-    ck_assert_int_eq(read_as("deep.html", page, &s), RAG_ELIMIT);
-    page[5 * 4000] = '\0';
+        memcpy(page + each * i, part, each);
+    page[each * n] = '\0';
+    const rag_err err = read_as("deep.html", page, &s);
+    ck_assert_msg(err == RAG_OK || err == RAG_ELIMIT, "%d: %s", err, rag_error_message());
+    page[each * 1000] = '\0';
     ck_assert_int_eq(read_as("deep.html", page, &s), RAG_OK);
     free(page);
 }
@@ -364,7 +369,7 @@ int main(void)
     TCase *c = tcase_create("read");
     tcase_set_timeout(c, 60);
     tcase_add_test(c, html_pages);
-    tcase_add_test(c, html_nested_deep);
+    tcase_add_loop_test(c, html_nested_deep, 0, 4);
     tcase_add_test(c, json_lines);
     tcase_add_test(c, tables);
     tcase_add_test(c, pdf_pages);
