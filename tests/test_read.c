@@ -111,7 +111,8 @@ START_TEST(html_nested_deep)
      * in attributes, in other namespaces. */
     static const char *const units[] = {
         "<div>",          "<div></x>",    "<div><!-- </div></div> -->",
-        "<div a='</a>'>", "<b><div></b>", "<button><p></button>"};
+        "<div a='</a>'>", "<b><div></b>", "<button><p></button>",
+        "<b><p>",         "<a><table>"};
     static struct seen s;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
         const rag_err err = read_repeated("", units[i], i < 2 ? 100000 : 20000, &s);
