@@ -24,9 +24,14 @@
 
 /* ---- the parser's memory ---- */
 
+/* A ring of pieces. */
+struct link {
+    struct link *next, *before;
+};
+
 /* A piece of memory in the parser's hands. */
 struct piece {
-    struct piece *next, *before;
+    struct link link; /* first: a link is its piece */
     size_t bytes;
     _Alignas(max_align_t) char data[];
 };
@@ -39,7 +44,7 @@ struct piece {
 struct pool {
     jmp_buf over;
     const char *name;
-    struct piece first; /* of a ring */
+    struct link first; /* of the ring */
     size_t bytes;
     unsigned calls;
     int64_t end_ns;
@@ -68,9 +73,10 @@ static void *pool_alloc(void *userdata, size_t bytes)
             p->err = RAG_FAIL(RAG_ENOMEM, "out of memory for %s", p->name);
         longjmp(p->over, 1); /* gumbo holds nothing but what is in the ring */
     }
-    *piece = (struct piece){.next = &p->first, .before = p->first.before, .bytes = bytes};
-    piece->before->next = piece;
-    p->first.before = piece;
+    piece->link = (struct link){.next = &p->first, .before = p->first.before};
+    piece->bytes = bytes;
+    piece->link.before->next = &piece->link;
+    p->first.before = &piece->link;
     p->bytes += bytes;
     return piece->data;
 }
@@ -81,8 +87,8 @@ static void pool_release(void *userdata, void *data)
     if (!data)
         return;
     struct piece *piece = (struct piece *)(void *)((char *)data - offsetof(struct piece, data));
-    piece->next->before = piece->before;
-    piece->before->next = piece->next;
+    piece->link.next->before = piece->link.before;
+    piece->link.before->next = piece->link.next;
     p->bytes -= piece->bytes;
     mem_free(piece);
 }
@@ -90,7 +96,7 @@ static void pool_release(void *userdata, void *data)
 static void pool_free(struct pool *p)
 {
     while (p->first.next != &p->first)
-        pool_release(p, p->first.next->data);
+        pool_release(p, ((struct piece *)(void *)p->first.next)->data);
 }
 
 /* The tree, which lives until pool_free; NULL: p->err. */
