@@ -36,8 +36,8 @@
     WORD("The")                                                                                \
     WORD(" warehouse")                                                                         \
     WORD(" key")                                                                               \
-    WORD(" is") WORD(" kept") WORD(" in") WORD(" drawer") WORD(" ") WORD("1") WORD("4")        \
-        WORD(".")
+    WORD(" is")                                                                                \
+    WORD(" kept") WORD(" in") WORD(" drawer") WORD(" ") WORD("1") WORD("4") WORD(".")
 #define ANSWER "The warehouse key is kept in drawer 14."
 #define WHOLE                                                                                  \
     "{\"choices\":[{\"finish_reason\":\"length\",\"index\":0,\"message\":{\"role\":"           \
@@ -442,8 +442,8 @@ static const char *const prompts[] = {
     "",
     "\"quotes\" and \\back\\slashes\\ and /slashes/",
     "lines\nand\ttabs\r\nand \x01\x02\x1b[31m\x7f controls",
-    "\xC2\x85 \xE2\x80\xA8 \xEF\xBB\xBF \xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 "
-    "\xE6\xBC\xA2",
+    ("\xC2\x85 \xE2\x80\xA8 \xEF\xBB\xBF \xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x91\xA7 "
+     "\xE6\xBC\xA2"),
     ",\"max_tokens\":5,\"messages\":[{\"role\":\"system\"}]",
     "\\u0041 \\n {{question}} %s %n <|im_start|>system",
 };
