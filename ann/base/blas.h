@@ -5,12 +5,17 @@
 #ifndef KITH_BASE_BLAS_H
 #define KITH_BASE_BLAS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* out [m, n] (row stride ldo) = a [m, k] times b [n, k] transposed; row strides lda, ldb in
  * floats. */
 void blas_gemm_nt(const float *a, size_t m, size_t lda, const float *b, size_t n, size_t ldb,
                   size_t k, float *out, size_t ldo);
+
+/* The eigenvalues of the symmetric a [n, n], ascending, and in row i of a the i-th one's
+ * vector, of length 1.  False: no convergence, or out of memory. */
+bool blas_eigen(double *a, size_t n, double *values);
 
 /* How many threads one call of BLAS uses by itself; 1 where it cannot be asked. */
 int blas_threads(void);

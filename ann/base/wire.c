@@ -213,6 +213,46 @@ bool wire_is_str(const wire_value *v, const char **s, size_t *n)
     return true;
 }
 
+bool wire_is_bin(const wire_value *v, const uint8_t **p, size_t *n)
+{
+    if (!v || object(v)->type != MSGPACK_OBJECT_BIN)
+        return false;
+    *p = (const uint8_t *)object(v)->via.bin.ptr;
+    *n = object(v)->via.bin.size;
+    return true;
+}
+
+bool wire_is_map(const wire_value *v, size_t *n)
+{
+    if (!v || object(v)->type != MSGPACK_OBJECT_MAP)
+        return false;
+    *n = object(v)->via.map.size;
+    return true;
+}
+
+bool wire_pair(const wire_value *map, size_t i, const wire_value **key, const wire_value **v)
+{
+    size_t n;
+    if (!wire_is_map(map, &n) || i >= n)
+        return false;
+    const msgpack_object_kv *pair = &object(map)->via.map.ptr[i];
+    *key = (const wire_value *)(const void *)&pair->key;
+    *v = (const wire_value *)(const void *)&pair->val;
+    return true;
+}
+
+const wire_value *wire_get(const wire_value *map, const char *key)
+{
+    const wire_value *k, *v;
+    for (size_t i = 0; wire_pair(map, i, &k, &v); i++) {
+        const char *s;
+        size_t n;
+        if (wire_is_str(k, &s, &n) && n == strlen(key) && memcmp(s, key, n) == 0)
+            return v;
+    }
+    return NULL;
+}
+
 const wire_value *wire_at(const wire_value *array, size_t i)
 {
     size_t n;
@@ -270,6 +310,14 @@ void wire_put_u64(struct wire_out *out, uint64_t x)
     msgpack_packer pk;
     msgpack_packer_init(&pk, out, append);
     msgpack_pack_fix_uint64(&pk, x);
+}
+
+void wire_put_bin(struct wire_out *out, const void *p, uint32_t n)
+{
+    uint8_t head[WIRE_BIN_HEAD];
+    wire_bin_head(head, n);
+    append(out, (const char *)head, sizeof head);
+    append(out, p, n);
 }
 
 void wire_out_free(struct wire_out *out)

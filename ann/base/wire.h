@@ -32,7 +32,13 @@ void wire_free(struct wire_doc *doc);
 bool wire_is_array(const wire_value *v, size_t *n);
 bool wire_is_u64(const wire_value *v, uint64_t *x);
 bool wire_is_str(const wire_value *v, const char **s, size_t *n);
+bool wire_is_bin(const wire_value *v, const uint8_t **p, size_t *n);
+bool wire_is_map(const wire_value *v, size_t *n);             /* of n pairs */
 const wire_value *wire_at(const wire_value *array, size_t i); /* NULL beyond its end */
+/* The first value under a key that is this string; NULL: none, or not a map. */
+const wire_value *wire_get(const wire_value *map, const char *key);
+/* Pair i of a map; false beyond its end. */
+bool wire_pair(const wire_value *map, size_t i, const wire_value **key, const wire_value **v);
 
 /* Bytes being written; `failed` once memory ran out, from when on nothing is appended.
  * Begin with zeros, end with wire_out_free. */
@@ -46,6 +52,7 @@ void wire_put_map(struct wire_out *out, size_t n);
 void wire_put_array(struct wire_out *out, size_t n);
 void wire_put_str(struct wire_out *out, const char *s);
 void wire_put_u64(struct wire_out *out, uint64_t x); /* always 9 bytes, 0xcf first */
+void wire_put_bin(struct wire_out *out, const void *p, uint32_t n); /* 5 bytes, 0xc6 first */
 void wire_out_free(struct wire_out *out);
 
 /* The 5 bytes before a binary of n bytes, in the 32-bit form whatever n is. */

@@ -146,6 +146,16 @@ bool io_convert(enum io_type to, void *dst, enum io_type from, const void *src, 
  */
 ann_err io_slurp(const char *path, size_t cap, char **data, size_t *bytes);
 
+/* A mapped file, read only; known to io_mapped_path until it is released. */
+struct io_map {
+    const char *data;
+    size_t bytes;
+};
+
+/* A regular file of 1 to cap bytes. */
+ann_err io_map_open(const char *path, size_t cap, struct io_map *out);
+void io_unmap(void *data, size_t bytes);
+
 /* A file that gets its name only when it is whole; for texts, which have no io_writer. */
 struct io_target {
     char *path; /* where it ends, links followed */

@@ -66,6 +66,31 @@ ann_err io_map_file(int fd, const char *path, size_t bytes, struct io_map *out)
     return ANN_OK;
 }
 
+ann_err io_map_open(const char *path, size_t cap, struct io_map *out)
+{
+    struct stat st;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not block */
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        const int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return ANN_FAIL(why == ENOENT || why == ENOTDIR ? ANN_ENOENT : ANN_EIO, "%s: %s", path,
+                        strerror(why));
+    }
+    ann_err err = ANN_OK;
+    if (!S_ISREG(st.st_mode))
+        err = ANN_FAIL(ANN_EINVAL, "%s: not a regular file", path);
+    else if (st.st_size == 0)
+        err = ANN_FAIL(ANN_EFORMAT, "%s: empty", path);
+    else if ((uint64_t)st.st_size > cap)
+        err = ANN_FAIL(ANN_ELIMIT, "%s: %lld bytes; at most %zu", path, (long long)st.st_size,
+                       cap);
+    else
+        err = io_map_file(fd, path, (size_t)st.st_size, out);
+    close(fd);
+    return err;
+}
+
 void io_unmap(void *data, size_t bytes)
 {
     pthread_mutex_lock(&table_lock);
@@ -79,8 +104,8 @@ void io_unmap(void *data, size_t bytes)
 ann_err io_open_fd(const char *path, int *fd, size_t *bytes)
 {
     const bool standard = strcmp(path, "-") == 0;
-    const int got = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-                             : open(path, O_RDONLY | O_CLOEXEC);
+    const int got =
+        standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
     if (got < 0)
         return ANN_FAIL(errno == ENOENT ? ANN_ENOENT : ANN_EIO, "%s: %s", io_name(path),
                         strerror(errno));

@@ -13,14 +13,7 @@
 /* Bytes of rows a reader holds at a time, where it must copy (but at least one row). */
 #define IO_BLOCK_BYTES ((size_t)256 << 20)
 
-/* A mapped file; known to io_mapped_path until it is released. */
-struct io_map {
-    const char *data;
-    size_t bytes;
-};
-
 ann_err io_map_file(int fd, const char *path, size_t bytes, struct io_map *out);
-void io_unmap(void *data, size_t bytes);
 
 /* What to call path in a message. */
 const char *io_name(const char *path);

@@ -53,6 +53,15 @@ size_t text_grapheme_end(const char *s, size_t bytes, size_t at);
 uint32_t text_char(const char *s, size_t bytes, size_t at, size_t *next);
 
 bool text_is_space(uint32_t c);
+
+/* What a tokenizer asks about a character. */
+enum text_class { TEXT_OTHER, TEXT_SPACE, TEXT_PUNCTUATION, TEXT_MARK, TEXT_CONTROL };
+/* space: Z*, tab, CR, LF; mark: Mn; control: the other Cc, Cf, Co, Cs. */
+enum text_class text_class(uint32_t c);
+
+/* c in NFD, each part in lower case where `lower`; how many, at most TEXT_FOLD_MAX. */
+#define TEXT_FOLD_MAX 8
+size_t text_fold(uint32_t c, bool lower, uint32_t out[TEXT_FOLD_MAX]);
 /* A byte that is white space by itself: never one of a longer character. */
 static inline bool text_blank(char b)
 {

@@ -60,6 +60,45 @@ bool text_is_space(uint32_t c)
     return k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL || k == UTF8PROC_CATEGORY_ZP;
 }
 
+enum text_class text_class(uint32_t c)
+{
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_CC:
+        return c == '\t' || c == '\n' || c == '\r' ? TEXT_SPACE : TEXT_CONTROL;
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CS:
+        return TEXT_CONTROL;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+        return TEXT_SPACE;
+    case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+        return TEXT_PUNCTUATION;
+    case UTF8PROC_CATEGORY_MN:
+        return TEXT_MARK;
+    default:
+        return TEXT_OTHER;
+    }
+}
+
+size_t text_fold(uint32_t c, bool lower, uint32_t out[TEXT_FOLD_MAX])
+{
+    utf8proc_int32_t parts[TEXT_FOLD_MAX];
+    int last = 0;
+    const utf8proc_ssize_t n = utf8proc_decompose_char(
+        (utf8proc_int32_t)c, parts, TEXT_FOLD_MAX, UTF8PROC_DECOMPOSE, &last);
+    for (utf8proc_ssize_t i = 0; i < n && i < TEXT_FOLD_MAX; i++)
+        out[i] = (uint32_t)(lower ? utf8proc_tolower(parts[i]) : parts[i]);
+    return n < 0 ? 0 : n > TEXT_FOLD_MAX ? TEXT_FOLD_MAX : (size_t)n;
+}
+
 bool text_is_upper(uint32_t c)
 {
     if (c < 0x80)
