@@ -9,3 +9,6 @@ EXTRA_DIST += tests/live/add_head.py tests/live/bert2gguf.py tests/live/live.sh 
 unit_tests += tests/rag_api.test
 tests_rag_api_test_SOURCES = tests/test_rag_api.c
 tests_rag_api_test_LDADD = $(rag_test_libs)
+unit_tests += tests/export.test
+tests_export_test_SOURCES = tests/test_export.c
+tests_export_test_LDADD = $(rag_test_libs)
