@@ -394,6 +394,51 @@ RAG_API RAG_CHECKED rag_err rag_each_chunk(rag_store *s, int with_vectors,
                                                        size_t dims),
                                            void *arg);
 
+/* Files of vectors.  Rows are f32 unless said otherwise; FILE.ids has a label
+ * a line, in the order of the rows. */
+typedef enum rag_export_format {
+    RAG_EXPORT_JSONL = 0, /* {"id": label, "vector": [..]} a line; of chunks
+                             source, start and end too */
+    RAG_EXPORT_WORD2VEC = 1, /* text: "n dims", then "label x x .." a line;
+                                blanks in a label become _ */
+    RAG_EXPORT_NPY = 2, /* [n, dims], and FILE.ids */
+    RAG_EXPORT_FVECS = 3, /* the same */
+    RAG_EXPORT_SAFETENSORS = 4, /* "vectors" [n, dims], and FILE.ids; of
+                                   chunks "labels" [n] I64 instead */
+    RAG_EXPORT_MSGPACK = 5 /* a map of n, dims, type ("f32", "f16"), vectors
+                              (binaries of 1024 rows, the last has what is
+                              left) and ids (n labels) */
+} rag_export_format;
+
+typedef enum rag_export_of {
+    RAG_EXPORT_CHUNKS = 0, /* label: the id; as the embedder gave them */
+    RAG_EXPORT_DOCUMENTS = 1, /* label: the source; the mean of its chunks'
+                                 vectors, of length 1 */
+    RAG_EXPORT_WORDS = 2, /* each word of the texts once, case folded,
+                             embedded alone as a document; ascending */
+    RAG_EXPORT_TOKENS = 3 /* the embedder's own table */
+} rag_export_of;
+
+typedef struct rag_export_options {
+    size_t size;
+    rag_export_format format;
+    rag_export_of of;
+    const char *path; /* NULL or "-": standard output, of jsonl and word2vec */
+    int f16; /* npy, safetensors and msgpack: rows are f16 */
+} rag_export_options;
+
+#define RAG_EXPORT_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_export_options) \
+    }
+
+/* Writes vectors by the store's embedder, a block at a time; a file has its
+ * name only when it is whole.  RAG_EINVAL: that format needs a file, or has no
+ * f16; RAG_ENOTSUP: words by an embedder that is a server's, or tokens of one
+ * that has no table; RAG_ENOENT: a chunk has no vector (see rag_repair). */
+RAG_API RAG_CHECKED rag_err rag_export_vectors(rag_store *s,
+                                               const rag_export_options *o);
+
 typedef struct rag_status {
     size_t size;
     uint64_t files, documents, chunks, text_bytes, database_bytes;

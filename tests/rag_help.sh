@@ -41,13 +41,13 @@ for c in $commands; do
     echo "$help" | awk 'length($0) > 80 { exit 1 }' || fail "$c: --help is wider than 80 columns"
     echo "$man_text" | grep -q "^rag $c " || fail "$c: not in the synopsis of the man page"
     completed=$("$rag" --complete "$c" --)
-    for option in $(echo "$help" | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE -- '--[a-z-]+'); do
+    for option in $(echo "$help" | grep -oE '^  (-.,|   ) --[a-z0-9-]+' | grep -oE -- '--[a-z0-9-]+'); do
         echo "$man_text" | grep -qE -- "^(-., )?$option( |\$)" || fail "$option is not in the man page"
         echo "$completed" | grep -qxF -- "$option" || fail "rag $c: $option is not completed"
     done
 done
 all_help=$(for c in $commands; do "$rag" "$c" --help; done)
-for option in $(echo "$man_text" | grep -E '^(-., )?--[a-z-]+( |$)' | grep -oE -- '--[a-z-]+'); do
+for option in $(echo "$man_text" | grep -E '^(-., )?--[a-z0-9-]+( |$)' | grep -oE -- '--[a-z0-9-]+'); do
     echo "$all_help" | grep -qE -- " $option( |\$)" || fail "man page: no command has $option"
 done
 
@@ -63,6 +63,9 @@ usage_error "--mode fuzzy: must be one of" search x --mode fuzzy
 usage_error "--k 0: must be a number" search x -k 0
 usage_error "'x7' is no passage" similar x7
 usage_error "rm needs a source" rm
+usage_error "export takes vectors or nothing" export vektors
+usage_error "options of export vectors" export --of words
+usage_error "export vectors has no option --vectors" export vectors --vectors
 usage_error "config takes get" config get
 usage_error "no setting is called 'colour'" config set colour red
 usage_error "is a key: rag keys set" config set openai.api_key sk-1
@@ -71,6 +74,7 @@ usage_error "no server is called 'bank'" keys set bank
 
 [ "$("$rag" --complete se | grep -c '^search$')" = 1 ] || fail "commands are not completed"
 [ "$("$rag" --complete search x --mode "" | head -1)" = hybrid ] || fail "values are not completed"
+[ "$("$rag" --complete export --format "" | head -1)" = npy ] || fail "values of another command are completed"
 cd - >/dev/null || exit 1
 bash -n "$top_srcdir/completion/rag.bash" || fail "completion/rag.bash is no bash"
 [ "$("$rag" completion bash)" = "$(tail -n +2 "$top_srcdir/completion/rag.bash")" ] ||

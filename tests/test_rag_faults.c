@@ -307,6 +307,35 @@ START_TEST(another_model)
 }
 END_TEST
 
+/* Kept vectors are exported without the server; a vocabulary is not sent to it. */
+START_TEST(export_asks_no_server)
+{
+    char uri[64], text[4096];
+    begin_dir();
+    const struct bad_answer answers[] = {{canary, 0, BAD_CLOSE, 0, 0, 0},
+                                         {both, 0, BAD_CLOSE, 0, 0, 0}};
+    struct badserver *s = badserver_start(answers, 2);
+    snprintf(uri, sizeof uri, "http://127.0.0.1:%u/v1#m", badserver_port(s));
+    ck_assert_int_eq(
+        run_rag("out", (const char *const[]){"add", "a.txt", "b.txt", "--embedder", uri, NULL}),
+        0);
+    ck_assert_int_eq(
+        run_rag("out", (const char *const[]){"export", "vectors", "-o", "v.jsonl", NULL}), 0);
+    slurp("v.jsonl", text, sizeof text);
+    ck_assert_ptr_nonnull(strstr(text, "\"vector\":[0,1,0]}\n"));
+    for (int i = 0; i < 2; i++) {
+        const char *of = i ? "tokens" : "words";
+        ck_assert_int_eq(
+            run_rag("out", (const char *const[]){"export", "vectors", "--of", of, NULL}), 1);
+        slurp("out", text, sizeof text);
+        ck_assert_ptr_nonnull(strstr(text, "is a server's"));
+    }
+    ck_assert_uint_eq(badserver_requests(s), 2);
+    badserver_stop(s);
+    end_dir();
+}
+END_TEST
+
 /* A batch that was paid for is not asked for again when a later one fails. */
 START_TEST(nothing_is_paid_for_twice)
 {
@@ -412,6 +441,7 @@ int main(void)
     tcase_add_loop_test(c, embedding_faults, 0, (int)FAULTS);
     tcase_add_test(c, gzip_bomb);
     tcase_add_test(c, another_model);
+    tcase_add_test(c, export_asks_no_server);
     tcase_add_test(c, nothing_is_paid_for_twice);
     tcase_add_loop_test(c, chat_faults, 0, (int)(sizeof chats / sizeof *chats));
     suite_add_tcase(suite, c);

@@ -344,7 +344,7 @@ static int complete(const struct program *p, int argc, char **argv)
         const bool named =
             (strncmp(before, "--", 2) == 0 && strcmp(before + 2, o->name) == 0) ||
             (o->letter && before[0] == '-' && before[1] == o->letter && !before[2]);
-        if (named && o->kind != CMD_FLAG) {
+        if (named && applies(o, c) && o->kind != CMD_FLAG) {
             if (o->choices)
                 print_words(o->choices);
             return CMD_OK;

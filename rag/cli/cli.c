@@ -46,9 +46,15 @@ static const struct command commands[] = {
      "By the store's embedder, or with --embedder by any, without a store. - takes standard "
      "input, one text; with --lines a text a line.",
      "rag embed \"a cat on a mat\" --as query", 0, -1, cmd_embed},
-    {"export", "", "Write every passage as a line of JSON.",
-     "With --vectors each has its vector; what export writes, import reads.",
-     "rag export --vectors -o all.jsonl", 0, 0, cmd_export},
+    {"export", "[vectors]",
+     "Write every passage as a line of JSON, or vectors for other programs.",
+     "With --vectors each passage has its vector; what export writes, import reads. export "
+     "vectors writes vectors with their labels alone, as they came from the embedder: of "
+     "passages, of documents (the mean of their passages), of each word of the texts, or of "
+     "the "
+     "embedder's own tokens. npy, fvecs and safetensors have their labels in FILE.ids, a line "
+     "each; safetensors those of passages inside.",
+     "rag export vectors --of documents -o documents.npy", 0, 1, cmd_export},
     {"import", "FILE", "Add texts from JSON Lines, with their vectors if they have some.",
      "Each line has id, text, title, meta, and perhaps vector, an array of the store's "
      "dimension; for pictures or sounds the text is a caption or a path. Vectors alone, as npy "
@@ -143,6 +149,15 @@ static const struct cmd_option options[] = {
      "show passages whole on a terminal, too"},
     {"format", 0, "FORMAT", CMD_TEXT, AT(format), 0, 0, 0, "text jsonl tsv ids",
      " search similar ", "text (default on a terminal), jsonl (default elsewhere), tsv, ids"},
+    {"format", 0, "FORMAT", CMD_TEXT, AT(format), 0, 0, 0,
+     "npy fvecs word2vec jsonl safetensors msgpack", " export ",
+     "of vectors: npy, fvecs, word2vec, jsonl, safetensors, msgpack (default: by the end of "
+     "FILE's name, else jsonl)"},
+    {"of", 0, "WHAT", CMD_TEXT, AT(of), 0, 0, 0, "chunks documents words tokens", " export ",
+     "which vectors: chunks (passages; default), documents, words, tokens; words and tokens "
+     "only of embedders that need no server"},
+    {"f16", 0, NULL, CMD_FLAG, AT(f16), 0, 0, 0, NULL, " export ",
+     "vectors as 16-bit floats (npy, safetensors, msgpack)"},
     {"fail-empty", 0, NULL, CMD_FLAG, AT(fail_empty), 0, 0, 0, NULL, FINDING " ls ",
      "exit with 3 if nothing was found"},
     {"model", 'm', "MODEL", CMD_TEXT, AT(model), 0, 0, 0, NULL, " ask ",
@@ -163,7 +178,7 @@ static const struct cmd_option options[] = {
     {"vectors", 0, NULL, CMD_FLAG, AT(vectors), 0, 0, 0, NULL, " export ",
      "write vectors, too"},
     {"output", 'o', "FILE", CMD_TEXT, AT(output), 0, 0, 0, NULL, " export ",
-     "where to write (default standard output)"},
+     "where to write (default standard output; of vectors only jsonl and word2vec)"},
     {"drop-old", 0, NULL, CMD_FLAG, AT(drop_old), 0, 0, 0, NULL, " reindex ",
      "forget the vectors of the embedder before"},
     {"purge", 0, NULL, CMD_FLAG, AT(purge), 0, 0, 0, NULL, " rm ",

@@ -31,13 +31,13 @@ struct args {
     CMDLINE_ARGS
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
-    const char *contextual, *texts;
+    const char *contextual, *texts, *of;
     struct cmd_list include, exclude, where;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth;
     double share, min_score, temperature;
     bool has_share, has_temperature;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool fail_empty, copies, vectors, origin, full;
+    bool fail_empty, copies, vectors, origin, full, f16;
 };
 
 extern const struct program rag_program;

@@ -160,8 +160,56 @@ static int export_one(void *arg, const rag_hit *h, const float *vec, size_t dims
     return failed;
 }
 
+/* By name, else by the end of the file's. */
+static rag_export_format format_of(const struct args *a)
+{
+    static const struct {
+        const char *name, *ending;
+        rag_export_format format;
+    } formats[] = {{"npy", ".npy", RAG_EXPORT_NPY},
+                   {"fvecs", ".fvecs", RAG_EXPORT_FVECS},
+                   {"word2vec", ".vec", RAG_EXPORT_WORD2VEC},
+                   {"word2vec", ".txt", RAG_EXPORT_WORD2VEC},
+                   {"safetensors", ".safetensors", RAG_EXPORT_SAFETENSORS},
+                   {"msgpack", ".msgpack", RAG_EXPORT_MSGPACK}};
+    const size_t length = a->output ? strlen(a->output) : 0;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        const size_t end = strlen(formats[i].ending);
+        if (a->format
+                ? strcmp(a->format, formats[i].name) == 0
+                : length > end && strcmp(a->output + length - end, formats[i].ending) == 0)
+            return formats[i].format;
+    }
+    return RAG_EXPORT_JSONL;
+}
+
+static int export_vectors(const struct args *a)
+{
+    static const char *const of[] = {"chunks", "documents", "words", "tokens"};
+    rag_store *s = NULL;
+    rag_export_options o = RAG_EXPORT_OPTIONS_INIT;
+    o.format = format_of(a);
+    o.path = a->output;
+    o.f16 = a->f16;
+    for (size_t i = 0; a->of && i < sizeof of / sizeof *of; i++)
+        if (strcmp(a->of, of[i]) == 0)
+            o.of = (rag_export_of)i;
+    rag_err err = run_open(a, RAG_READ, &s);
+    if (!err)
+        err = run_library(rag_export_vectors(s, &o));
+    rag_close(s);
+    return run_end(err);
+}
+
 int cmd_export(const struct args *a)
 {
+    if (a->n == 1 && strcmp(a->list[0], "vectors") != 0)
+        return cli_usage(a, "export takes vectors or nothing, not '%s'", a->list[0]);
+    if (a->n == 1)
+        return a->vectors ? cli_usage(a, "export vectors has no option --vectors")
+                          : export_vectors(a);
+    if (a->format || a->of || a->f16)
+        return cli_usage(a, "--format, --of and --f16 are options of export vectors");
     rag_store *s = NULL;
     struct io_target t = {.fd = -1};
     FILE *f = NULL;

@@ -117,6 +117,18 @@ bool embed_is_free(const struct embedder *e)
     return e->is_free;
 }
 
+bool embed_is_local(const struct embedder *e)
+{
+    return !e->remote;
+}
+
+rag_err embed_tokens(struct embedder *e, embed_token_fn each, void *arg)
+{
+    (void)each;
+    (void)arg;
+    return RAG_FAIL(RAG_ENOTSUP, "%s has no table of tokens", e->id.uri);
+}
+
 /* ---- texts ---- */
 
 static rag_err check_batch(const struct embedder *e, const float *vectors, size_t n)

@@ -57,6 +57,9 @@ const struct embed_identity *embed_identity(const struct embedder *e);
 /* True if computing a vector again costs less than keeping it, and always gives the same. */
 bool embed_is_free(const struct embedder *e);
 
+/* True if it asks no server. */
+bool embed_is_local(const struct embedder *e);
+
 /* vectors [n, dims] of texts first .. first + n - 1.  Not RAG_OK ends the work with that. */
 typedef rag_err (*embed_take_fn)(void *arg, size_t first, size_t n, size_t dims,
                                  const float *vectors);
@@ -68,6 +71,12 @@ typedef rag_err (*embed_take_fn)(void *arg, size_t first, size_t n, size_t dims,
  * reached; any other error ends the work, and what `take` was given stays given. */
 rag_err embed_texts(struct embedder *e, enum embed_side side, const char *const *texts,
                     size_t n, rag_err *each, embed_take_fn take, void *arg);
+
+/* Each token of an embedder that has a table of them, in the table's order, with its vector
+ * [dims]; not RAG_OK from `each` ends it with that.  The same tokens each time.  RAG_ENOTSUP:
+ * it has none. */
+typedef rag_err (*embed_token_fn)(void *arg, const char *token, size_t dims, const float *vec);
+rag_err embed_tokens(struct embedder *e, embed_token_fn each, void *arg);
 
 /* ---- re-ranking (rerank.c) ---- */
 
