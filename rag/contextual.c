@@ -2,78 +2,164 @@
  *
  * Place: rag.  The first embedder and the words narrow; a model that is dearer and better
  * judges what is left, by vectors that are made when they are first needed and then kept.
- * Invariant: a vector is compared with the question's of the same embedder alone. */
+ * Invariants: a vector is compared with the question's of the same embedder alone; a store that
+ * cannot be written (another writes, a full or read-only disk) is searched all the same, only
+ * nothing is kept. */
 #include <config.h>
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "ann/base/memory.h"
+#include "rag/embed/catalog.h"
 #include "rag/internal.h"
 
-#define BATCH 64
+#define BATCH      16 /* texts between two looks at the clock */
+#define FIRST_LOOK 4  /* the first batch is small: how fast this machine is, is not known yet  \
+                       */
 
 struct judging {
     struct rag_store *s;
-    struct store_embedder row;
-    struct embedder *e;
     float *query, *vec; /* [dims] */
-    char *texts[BATCH]; /* of chunks without a vector */
-    struct digest keys[BATCH];
-    size_t at[BATCH]; /* which candidates they are */
+    const int64_t *ids; /* [n] */
     size_t n;
-    double *scores;
+    double *scores;  /* [n] */
+    size_t *missing; /* [nmissing] candidates without a vector */
+    size_t nmissing;
+    char *texts[BATCH];
+    struct digest keys[BATCH];
+    const size_t *at; /* which candidates they are */
+    bool keeps;       /* until keeping fails once */
 };
 
-static rag_err keep(void *arg, size_t first, size_t n, size_t dims, const float *vectors)
+static double now_ms(void)
 {
-    struct judging *j = arg;
-    if (dims != j->row.dims)
-        return RAG_FAIL(RAG_EMISMATCH, "%s gives %zu dimensions instead of %u", j->row.uri,
-                        dims, j->row.dims);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* ---- the second embedder ---- */
+
+const char *contextual_uri(const struct rag_store *s, const char *asked)
+{
+    const char *set = s->o.setting ? s->o.setting(s->o.setting_arg, "contextual.model") : NULL;
+    return asked ? asked : set && *set ? set : "local:" CATALOG_CONTEXTUAL;
+}
+
+void contextual_close(struct rag_store *s)
+{
+    embed_close(s->second);
+    store_embedder_free(&s->second_row);
+    mem_free(s->second_uri);
+    s->second = NULL;
+    s->second_uri = NULL;
+}
+
+rag_err contextual_open(struct rag_store *s, const char *uri)
+{
+    if (s->second && strcmp(s->second_uri, uri) == 0)
+        return RAG_OK;
+    contextual_close(s);
+    s->second_uri = mem_strdup(uri);
+    rag_err err = s->second_uri ? session_open_embedder(s, uri, &s->second)
+                                : RAG_FAIL(RAG_ENOMEM, "out of memory for a name");
+    if (!err)
+        err = session_adopt(s, s->second, &s->second_row);
+    if (err)
+        contextual_close(s);
+    return err;
+}
+
+/* ---- vectors ---- */
+
+static rag_err keep_all(const struct judging *j, size_t first, size_t n, size_t dims,
+                        const float *vectors)
+{
     rag_err err = store_begin(j->s->store);
-    for (size_t i = 0; i < n && !err; i++) {
-        j->scores[j->at[first + i]] = session_cosine(j->query, vectors + i * dims, dims);
-        err = store_vector_put(j->s->store, j->row.id, &j->keys[first + i], dims,
+    for (size_t i = 0; i < n && !err; i++)
+        err = store_vector_put(j->s->store, j->s->second_row.id, &j->keys[first + i], dims,
                                vectors + i * dims);
-    }
     if (!err)
         return store_commit(j->s->store);
     store_rollback(j->s->store);
     return err;
 }
 
-/* Makes the vectors that are wanted; a text too large for the model stays without a score. */
-static rag_err make_wanted(struct judging *j)
+static rag_err take(void *arg, size_t first, size_t n, size_t dims, const float *vectors)
 {
-    rag_err each[BATCH] = {RAG_OK};
-    rag_err err = j->n ? embed_texts(j->e, EMBED_DOCUMENT, (const char *const *)j->texts, j->n,
-                                     each, keep, j)
-                       : RAG_OK;
-    for (size_t i = 0; i < j->n; i++)
-        mem_free(j->texts[i]);
-    j->n = 0;
+    struct judging *j = arg;
+    if (dims != j->s->second_row.dims)
+        return RAG_FAIL(RAG_EMISMATCH, "%s gives %zu dimensions instead of %u",
+                        j->s->second_uri, dims, j->s->second_row.dims);
+    for (size_t i = 0; i < n; i++)
+        j->scores[j->at[first + i]] = session_cosine(j->query, vectors + i * dims, dims);
+    if (j->keeps && keep_all(j, first, n, dims, vectors) != RAG_OK)
+        j->keeps = false;
+    return RAG_OK;
+}
+
+/* Scores those whose vectors are there, lists the others. */
+static rag_err judge_kept(struct judging *j)
+{
+    const struct store_embedder *row = &j->s->second_row;
+    rag_err err = RAG_OK;
+    for (size_t i = 0; i < j->n && !err; i++) {
+        struct store_chunk c = {0};
+        err = store_chunk_get(j->s->store, j->ids[i], &c);
+        if (err == RAG_ENOENT) { /* gone meanwhile */
+            err = RAG_OK;
+            continue;
+        }
+        if (!err)
+            err = store_vector(j->s->store, row->id, &c.sha256, row->dims, j->vec);
+        if (!err)
+            j->scores[i] = session_cosine(j->query, j->vec, row->dims);
+        if (err == RAG_ENOENT) {
+            err = RAG_OK;
+            j->missing[j->nmissing++] = i;
+        }
+        store_chunk_free(&c);
+    }
     return err;
 }
 
-static rag_err judge(struct judging *j, int64_t id, size_t at)
+/* Vectors of the next n missing ones; a text too large for the model stays without a score. */
+static rag_err judge_batch(struct judging *j, size_t first, size_t n)
 {
-    struct store_chunk c = {0};
-    rag_err err = store_chunk_get(j->s->store, id, &c);
-    if (err == RAG_ENOENT) /* gone meanwhile */
-        return RAG_OK;
-    if (!err)
-        err = store_vector(j->s->store, j->row.id, &c.sha256, j->row.dims, j->vec);
-    if (!err)
-        j->scores[at] = session_cosine(j->query, j->vec, j->row.dims);
-    if (err == RAG_ENOENT) {
+    rag_err each[BATCH] = {RAG_OK}, err = RAG_OK;
+    size_t made = 0;
+    j->at = j->missing + first;
+    for (; made < n && !err; made++) {
         size_t bytes = 0;
-        err = store_chunk_view(j->s->store, id, &j->texts[j->n], &bytes, &j->keys[j->n]);
-        if (!err)
-            j->at[j->n++] = at;
+        err = store_chunk_view(j->s->store, j->ids[j->at[made]], &j->texts[made], &bytes,
+                               &j->keys[made]);
+        if (err)
+            break;
     }
-    store_chunk_free(&c);
-    return !err && j->n == BATCH ? make_wanted(j) : err;
+    if (!err)
+        err = embed_texts(j->s->second, EMBED_DOCUMENT, (const char *const *)j->texts, n, each,
+                          take, j);
+    for (size_t i = 0; i < made; i++)
+        mem_free(j->texts[i]);
+    return err == RAG_ENOENT ? RAG_OK : err; /* removed meanwhile: the batch is passed over */
+}
+
+/* Until all are there or another batch would pass the deadline. */
+static rag_err judge_missing(struct judging *j, double deadline)
+{
+    rag_err err = RAG_OK;
+    for (size_t done = 0, n; done < j->nmissing && !err; done += n) {
+        const size_t rest = j->nmissing - done, most = done == 0 ? FIRST_LOOK : BATCH;
+        const double before = now_ms();
+        n = rest < most ? rest : most;
+        err = judge_batch(j, done, n);
+        const double next = (now_ms() - before) / (double)n * BATCH;
+        if (now_ms() + next > deadline)
+            break;
+    }
+    return err;
 }
 
 struct one {
@@ -93,39 +179,33 @@ static rag_err take_one(void *arg, size_t first, size_t n, size_t dims, const fl
     return RAG_OK;
 }
 
-static rag_err start(struct judging *j, const char *uri, const char *query)
-{
-    rag_err each = RAG_OK;
-    rag_err err = session_open_embedder(j->s, uri, &j->e);
-    if (!err)
-        err = session_adopt(j->s, j->e, &j->row);
-    if (err)
-        return err;
-    j->query = mem_alloc(j->row.dims * sizeof *j->query);
-    j->vec = mem_alloc(j->row.dims * sizeof *j->vec);
-    if (!j->query || !j->vec)
-        return RAG_FAIL(RAG_ENOMEM, "out of memory for a vector");
-    struct one o = {j->query, j->row.dims};
-    err = embed_texts(j->e, EMBED_QUERY, &query, 1, &each, take_one, &o);
-    return err ? err : each;
-}
-
 rag_err contextual_scores(struct rag_store *s, const char *uri, const char *query,
-                          const int64_t *ids, size_t n, double *scores)
+                          const int64_t *ids, size_t n, double budget_ms, double *scores)
 {
-    struct judging j = {.s = s, .scores = scores};
+    const double deadline = budget_ms < 0 ? INFINITY : now_ms() + budget_ms;
+    struct judging j = {.s = s, .ids = ids, .n = n, .scores = scores, .keeps = true};
     for (size_t i = 0; i < n; i++)
         scores[i] = NAN;
-    rag_err err = start(&j, uri, query);
-    for (size_t i = 0; i < n && !err; i++)
-        err = judge(&j, ids[i], i);
+    rag_err each = RAG_OK, err = contextual_open(s, uri);
+    if (err)
+        return err;
+    const size_t dims = s->second_row.dims;
+    j.query = mem_alloc(dims * sizeof *j.query);
+    j.vec = mem_alloc(dims * sizeof *j.vec);
+    j.missing = mem_alloc((n + 1) * sizeof *j.missing);
+    if (!j.query || !j.vec || !j.missing)
+        err = RAG_FAIL(RAG_ENOMEM, "out of memory for a vector");
+    struct one o = {j.query, dims};
     if (!err)
-        err = make_wanted(&j);
-    for (size_t i = 0; i < j.n; i++)
-        mem_free(j.texts[i]);
+        err = embed_texts(s->second, EMBED_QUERY, &query, 1, &each, take_one, &o);
+    if (!err)
+        err = each;
+    if (!err)
+        err = judge_kept(&j);
+    if (!err)
+        err = judge_missing(&j, deadline);
     mem_free(j.query);
     mem_free(j.vec);
-    store_embedder_free(&j.row);
-    embed_close(j.e);
+    mem_free(j.missing);
     return err;
 }

@@ -15,6 +15,8 @@
 #define HASH_SHARE    0.2 /* of vectors; docs/rag.md has the measurements */
 #define STATIC_SHARE  0.3
 #define CONTEXT_SHARE 0.5
+#define CONTEXT_DEPTH 100 /* candidates of a second look */
+#define BUDGET_MS     300.0
 #define RERANK_DEPTH  40
 #define K_DEFAULT     10
 #define K_MOST        10000
@@ -34,7 +36,7 @@ struct search {
     size_t nnear, nwords, depth;
     struct fused_hit *fused;
     size_t n;
-    const char *contextual; /* URI from the settings */
+    bool second; /* a second look is wanted */
     char warning[512];
 };
 
@@ -198,29 +200,63 @@ static rag_err look(struct search *q)
 
 /* ---- a second look ---- */
 
-/* The first FUSE_DEPTH by a second embedder's cosine in place of the first one's; the words
+/* The candidates behind the judged [n] stay behind them, in their order. */
+static void append_rest(struct search *q, const struct fused_hit *rest, size_t nrest)
+{
+    const double last = q->n ? q->fused[q->n - 1].score : 0;
+    for (size_t i = 0; i < nrest; i++) {
+        q->fused[q->n] = rest[i];
+        if (q->fused[q->n].score > last)
+            q->fused[q->n].score = last;
+        q->n++;
+    }
+}
+
+/* The best candidates by a second embedder's cosine in place of the first one's; the words
  * count on. */
 static rag_err look_closer(struct search *q)
 {
-    const char *uri = q->p.contextual ? q->p.contextual : q->contextual;
-    const size_t n = q->n < FUSE_DEPTH ? q->n : FUSE_DEPTH;
+    const size_t most = q->p.depth ? q->p.depth : CONTEXT_DEPTH;
+    const size_t n = q->n < most ? q->n : most, nrest = q->n - n;
     int64_t ids[FUSE_DEPTH] = {0};
     double scores[FUSE_DEPTH] = {0};
     struct fuse_hit v[FUSE_DEPTH], t[FUSE_DEPTH];
     size_t nv = 0, nt = 0;
+    struct fused_hit *rest = mem_alloc((nrest + 1) * sizeof *rest);
+    if (!rest)
+        return RAG_FAIL(RAG_ENOMEM, "out of memory for hits");
+    memcpy(rest, q->fused + n, nrest * sizeof *rest);
     for (size_t i = 0; i < n; i++)
         ids[i] = (int64_t)q->fused[i].label;
-    rag_err err = contextual_scores(q->s, uri, q->query, ids, n, scores);
+    rag_err err =
+        contextual_scores(q->s, contextual_uri(q->s, q->p.contextual), q->query, ids, n,
+                          q->p.budget_ms != 0 ? q->p.budget_ms : BUDGET_MS, scores);
     for (size_t i = 0; i < n && !err; i++) {
         if (!isnan(scores[i]))
             v[nv++] = (struct fuse_hit){q->fused[i].label, scores[i]};
         if (q->fused[i].text_rank > 0)
             t[nt++] = (struct fuse_hit){q->fused[i].label, q->fused[i].text};
     }
-    return err ? err
-               : fuse(q->p.rrf ? FUSE_RRF : FUSE_SCORE,
-                      q->p.share > 0 ? q->p.share : CONTEXT_SHARE, v, nv, t, nt, q->fused,
-                      &q->n);
+    if (!err && nv > 0) {
+        err = fuse(q->p.rrf ? FUSE_RRF : FUSE_SCORE,
+                   q->p.share > 0 ? q->p.share : CONTEXT_SHARE, v, nv, t, nt, q->fused, &q->n);
+        if (!err)
+            append_rest(q, rest, nrest);
+    }
+    mem_free(rest);
+    return err;
+}
+
+/* A hybrid does without a second look that fails; who asked for it is told. */
+static rag_err second_look(struct search *q)
+{
+    rag_err err = look_closer(q);
+    if (err && q->p.mode == RAG_HYBRID && err != RAG_ECANCELED && err != RAG_ENOMEM) {
+        snprintf(q->warning, sizeof q->warning, "not looked at closer: %.440s",
+                 rag_error_message());
+        return RAG_OK;
+    }
+    return err;
 }
 
 /* ---- what is given back ---- */
@@ -246,7 +282,7 @@ static rag_err load_hits(struct search *q, size_t most, rag_hits *out)
         if (q->p.min_score > 0 && f->score < q->p.min_score)
             continue;
         err = hit_load(q->s, (int64_t)f->label, h, &seen[out->n]);
-        if (err == RAG_ENOENT && q->p.mode == RAG_CONTEXTUAL) { /* gone meanwhile */
+        if (err == RAG_ENOENT && q->second) { /* gone meanwhile */
             err = RAG_OK;
             continue;
         }
@@ -374,9 +410,9 @@ static rag_err run(struct search *q, rag_hits **out)
     }
     if (!err)
         err = look(q);
-    if (!err && q->p.mode == RAG_CONTEXTUAL) { /* it keeps vectors: a transaction of its own */
+    if (!err && q->second && q->n > 0) { /* it keeps vectors: a transaction of its own */
         store_rollback(q->s->store);
-        err = look_closer(q);
+        err = second_look(q);
         if (!err)
             err = store_begin_read(q->s->store);
     }
@@ -395,9 +431,12 @@ static rag_err start(struct search *q, struct rag_store *s, const char *query,
     q->p.k = q->p.k ? q->p.k : K_DEFAULT;
     if (q->p.k > K_MOST)
         return RAG_FAIL(RAG_EINVAL, "%zu hits; at most %d", q->p.k, K_MOST);
-    q->contextual = s->o.setting ? s->o.setting(s->o.setting_arg, "contextual.model") : NULL;
-    if (q->p.mode == RAG_CONTEXTUAL && !q->p.contextual && !q->contextual)
-        return RAG_FAIL(RAG_EINVAL, "no embedder is set for a second look (contextual.model)");
+    if (q->p.depth > FUSE_DEPTH)
+        return RAG_FAIL(RAG_EINVAL, "a second look at %zu candidates; at most %d", q->p.depth,
+                        FUSE_DEPTH);
+    q->second =
+        q->p.mode == RAG_CONTEXTUAL || (q->p.mode == RAG_HYBRID && !q->p.fast && !q->p.vector &&
+                                        strncmp(s->active.uri, "static:", 7) == 0);
     if (q->p.share < 0 || q->p.share > 1)
         return RAG_FAIL(RAG_EINVAL, "share %g is not within 0..1", q->p.share);
     q->depth = q->p.k > FUSE_DEPTH ? q->p.k : FUSE_DEPTH;

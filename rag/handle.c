@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 
 #include "ann/base/memory.h"
+#include "rag/embed/catalog.h"
 #include "rag/internal.h"
 
-#define DEFAULT_EMBEDDER "builtin:hash-v1"
+#define DEFAULT_EMBEDDER "static:" CATALOG_STATIC
 #define DEFAULT_WAIT_MS  10000
 #define CANARY_COSINE    0.999 /* rounding and quantisation pass, another model does not */
 #define CHUNK_RULE       "head, lead and text, a line feed between; 1"
@@ -57,6 +58,7 @@ void session_settings(struct rag_store *s, struct embed_settings *e)
                                           : s->writes ? 7
                                                       : 3,
                                  .timeout_ms = 1000 * session_number(s, "net.timeout"),
+                                 .threads = s->o.threads,
                                  .on_stop = waiting,
                                  .stop_arg = s};
 }
@@ -112,7 +114,8 @@ static rag_err open_custom(struct rag_store *s, struct embedder **out)
 
 static bool needs_net(const char *uri)
 {
-    return strncmp(uri, "builtin:", 8) != 0 && strncmp(uri, "static:", 7) != 0;
+    return strncmp(uri, "builtin:", 8) != 0 && strncmp(uri, "static:", 7) != 0 &&
+           strncmp(uri, "local:", 6) != 0;
 }
 
 rag_err session_open_embedder(struct rag_store *s, const char *uri, struct embedder **out)
@@ -472,6 +475,7 @@ void rag_close(rag_store *s)
         return;
     mirror_close(s->mirror);
     embed_close(s->embedder);
+    contextual_close(s);
     store_embedder_free(&s->active);
     store_close(s->store);
     net_close(s->net);

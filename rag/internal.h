@@ -21,6 +21,9 @@ struct rag_store {
     struct store_embedder active;
     struct embedder *embedder; /* opened when first needed */
     struct mirror *mirror;     /* likewise */
+    struct embedder *second;   /* of the last second look, for the next one */
+    struct store_embedder second_row;
+    char *second_uri;
     bool writes, canary_seen;
 };
 
@@ -44,10 +47,16 @@ rag_err session_activate(struct rag_store *s, int64_t id);
 rag_err session_embed(struct rag_store *s, enum embed_side side, const char *const *texts,
                       size_t n, float *out);
 
-/* contextual.c: cosines of chunks [n] to the query by embedder uri, NaN where there is none.
- * Within no transaction. */
+/* contextual.c.  The embedder of a second look: what was asked for, the setting
+ * contextual.model, or the model that comes along. */
+const char *contextual_uri(const struct rag_store *s, const char *asked);
+/* Opens it as s->second, unless it is that already. */
+rag_err contextual_open(struct rag_store *s, const char *uri);
+void contextual_close(struct rag_store *s);
+/* Cosines of chunks [n], best candidates first, to the query; NaN where there is none: the
+ * model cannot, or budget_ms (below 0: none) was over.  Within no transaction. */
 rag_err contextual_scores(struct rag_store *s, const char *uri, const char *query,
-                          const int64_t *ids, size_t n, double *scores);
+                          const int64_t *ids, size_t n, double budget_ms, double *scores);
 
 double session_cosine(const float *a, const float *b, size_t dims);
 

@@ -10,7 +10,8 @@ libkith_rag_core_la_SOURCES = rag/admin.c rag/ask.c rag/contextual.c rag/digest.
 	rag/error.h rag/find.c rag/handle.c rag/ingest.c rag/ingest.h rag/internal.h \
 	rag/prepare.c rag/rag.h rag/vecfile.c rag/vecfile.h \
 	rag/vectors.c
-libkith_rag_core_la_CPPFLAGS = $(AM_CPPFLAGS) $(CURL_CFLAGS) $(CMARK_CFLAGS) \
+libkith_rag_core_la_CPPFLAGS = $(AM_CPPFLAGS) -DMODELS_DIR='"$(pkgdatadir)/models"' \
+	$(CURL_CFLAGS) $(CMARK_CFLAGS) \
 	$(UTF8PROC_CFLAGS) $(GUMBO_CFLAGS) $(SQLITE_CFLAGS) $(NETTLE_CFLAGS)
 libkith_rag_core_la_LIBADD = libkith-ann.la libkith-kernels.la libkith-io.la libkith-base.la \
 	$(CURL_LIBS) $(CMARK_LIBS) $(UTF8PROC_LIBS) $(GUMBO_LIBS) $(SQLITE_LIBS) \

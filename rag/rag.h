@@ -122,7 +122,7 @@ typedef struct rag_options {
     size_t size;
     rag_access access;
     const char *embedder; /* URI.  NULL: the store's; of a new store
-                             "builtin:hash-v1". */
+                             "static:english-v1". */
     const rag_embedder *custom; /* stands for `embedder`; NULL: none */
     const char *lang; /* of a new store: "en" (words are stemmed) or
                          "any"; "en" */
@@ -238,12 +238,15 @@ RAG_API RAG_CHECKED rag_err rag_purge(rag_store *s, uint64_t *vectors);
 /* --------------------------------------------------------------------- */
 
 typedef enum rag_mode {
-    RAG_HYBRID = 0, /* vectors and words, fused by score */
+    /* Vectors and words, fused by score.  Where the store's vectors are static
+     * ones, the best are then looked at as under RAG_CONTEXTUAL, unless `fast`
+     * is set; where that cannot be done, the hits' warning says why. */
+    RAG_HYBRID = 0,
     RAG_VECTOR = 1, /* vectors alone */
     RAG_TEXT = 2, /* words alone (BM25) */
     RAG_EXACT = 3, /* as vector, every one looked at */
-    /* As hybrid; then the first 200 by the vectors of a second embedder, made
-     * when first needed and kept, fused with the words. */
+    /* As hybrid; then the best by the vectors of a second embedder, made when
+     * first needed and kept, fused with the words. */
     RAG_CONTEXTUAL = 4
 } rag_mode;
 
@@ -258,14 +261,18 @@ typedef struct rag_search_params {
     size_t nwhere;
     double min_score; /* of the fused score, 0..1; 0: any */
     double share; /* of vectors in a hybrid, 0..1; 0: the embedder's
-                     (hash 0.2, other 0.5) */
+                     (hash 0.2, static 0.3, other 0.5) */
     int rrf; /* fuse by reciprocal rank instead */
     const char *rerank; /* URI of a re-ranker; NULL: none */
     size_t rerank_depth; /* of the first hits; 40 */
     const float *vector; /* [dims] to search by instead of the query's */
     int keep_copies; /* of one text under several sources */
     const char *contextual; /* URI of the second embedder; NULL: the setting
-                               contextual.model */
+                               contextual.model, else "local:minilm-l6-v2" */
+    int fast; /* no second look in a hybrid */
+    double budget_ms; /* that a second look may take for vectors not made yet:
+                         the rest is judged without; 300; below 0: no end */
+    size_t depth; /* candidates of a second look, at most 200; 100 */
 } rag_search_params;
 
 #define RAG_SEARCH_PARAMS_INIT \

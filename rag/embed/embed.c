@@ -9,6 +9,7 @@
 
 #include "ann/base/memory.h"
 #include "rag/embed/hash.h"
+#include "rag/embed/local.h"
 #include "rag/embed/remote.h"
 #include "rag/error.h"
 
@@ -17,7 +18,8 @@
 struct embedder {
     struct embed_identity id; /* its strings are the embedder's */
     bool is_free;
-    struct hasher *hash; /* one of the three */
+    struct hasher *hash; /* one of the four */
+    struct local *local;
     struct remote *remote;
     embed_fn custom;
     void *arg;
@@ -42,6 +44,7 @@ void embed_close(struct embedder *e)
     if (!e)
         return;
     hasher_close(e->hash);
+    local_close(e->local);
     remote_close(e->remote);
     mem_free((char *)(uintptr_t)e->id.uri);
     mem_free((char *)(uintptr_t)e->id.model);
@@ -76,6 +79,11 @@ rag_err embed_open(const char *uri, const struct embed_settings *s, struct embed
     rag_err err;
     if (strncmp(uri, "builtin:", 8) == 0) {
         err = open_builtin(e, uri);
+    } else if (local_is(uri)) {
+        err = local_open(uri, s, &e->local, &id);
+        if (!err)
+            err = copy_identity(e, &id);
+        e->is_free = !err && local_is_static(e->local);
     } else {
         err = remote_open(uri, s, &e->remote, &id);
         if (!err)
@@ -112,6 +120,11 @@ const struct embed_identity *embed_identity(const struct embedder *e)
     return &e->id;
 }
 
+bool embed_is_static(const struct embedder *e)
+{
+    return e->local && local_is_static(e->local);
+}
+
 bool embed_is_free(const struct embedder *e)
 {
     return e->is_free;
@@ -124,8 +137,8 @@ bool embed_is_local(const struct embedder *e)
 
 rag_err embed_tokens(struct embedder *e, embed_token_fn each, void *arg)
 {
-    (void)each;
-    (void)arg;
+    if (e->local)
+        return local_tokens(e->local, each, arg);
     return RAG_FAIL(RAG_ENOTSUP, "%s has no table of tokens", e->id.uri);
 }
 
@@ -150,6 +163,8 @@ static rag_err run_here(struct embedder *e, enum embed_side side, const char *co
     rag_err err = RAG_OK;
     if (e->custom)
         err = e->custom(e->arg, side, texts, n, out);
+    if (e->local)
+        err = local_texts(e->local, texts, n, out);
     for (size_t i = 0; i < n && e->hash && !err; i++)
         err = hasher_embed(e->hash, texts[i], strlen(texts[i]), out + i * e->id.dims);
     return err ? err : check_batch(e, out, n);

@@ -32,8 +32,9 @@ struct embed_settings {
      * "embed.batch", "embed.prefix_document", "embed.prefix_query", ...; NULL: not set. */
     const char *(*setting)(void *arg, const char *name);
     void *setting_arg;
-    unsigned tries;      /* of a request; 0: 3 */
-    unsigned timeout_ms; /* of a request; 0: 120000 */
+    unsigned tries;            /* of a request; 0: 3 */
+    unsigned timeout_ms;       /* of a request; 0: 120000 */
+    unsigned threads;          /* of an encoder in this process; 0: pool_default_threads */
     int (*on_stop)(void *arg); /* as in net.h */
     void *stop_arg;
 };
@@ -53,6 +54,9 @@ void embed_close(struct embedder *e); /* NULL is allowed */
 
 /* Borrowed; dims is filled in by the first answer, and never changes after. */
 const struct embed_identity *embed_identity(const struct embedder *e);
+
+/* True of a static one: its vectors know words, not contexts. */
+bool embed_is_static(const struct embedder *e);
 
 /* True if computing a vector again costs less than keeping it, and always gives the same. */
 bool embed_is_free(const struct embedder *e);

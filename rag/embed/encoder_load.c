@@ -9,15 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ann/io/io.h"
 #include "ann/io/json.h"
 #include "rag/digest.h"
 #include "rag/embed/encoder_internal.h"
 #include "rag/embed/safetensors.h"
+#include "rag/embed/tokens.h"
 #include "rag/error.h"
 
 #define CONFIG_MOST ((size_t)1 << 20)
-#define VOCAB_MOST  ((size_t)64 << 20)
 
 struct folder {
     const char *dir;
@@ -110,11 +109,23 @@ static rag_err read_config(struct folder *f)
     return err;
 }
 
-/* sentence-transformers' files beside it: how long, how pooled, whether made of length 1. */
+/* What the model's texts begin with, by the names sentence-transformers has for them. */
+static rag_err read_prompts(struct encoder *e, const struct js *prompts)
+{
+    const char *document = js_string(js_get(prompts, "document"), NULL);
+    e->prefix_document =
+        mem_strdup(document ? document : js_string(js_get(prompts, "passage"), ""));
+    e->prefix_query = mem_strdup(js_string(js_get(prompts, "query"), ""));
+    return e->prefix_document && e->prefix_query
+               ? RAG_OK
+               : RAG_FAIL(RAG_ENOMEM, "out of memory for prompts");
+}
+
+/* sentence-transformers' files beside it: how long a text may be, how pooled, its prompts. */
 static rag_err read_modules(struct folder *f)
 {
     struct encoder_facts *a = &f->e->facts;
-    struct js *pooling = NULL, *modules = NULL, *sentence = NULL;
+    struct js *pooling = NULL, *prompts = NULL, *sentence = NULL;
     uint64_t most;
     a->most = a->positions;
     a->pooling = ENCODER_MEAN;
@@ -123,7 +134,7 @@ static rag_err read_modules(struct folder *f)
     if (!err)
         err = load_json(f, "sentence_bert_config.json", false, CONFIG_MOST, &sentence);
     if (!err)
-        err = load_json(f, "modules.json", false, CONFIG_MOST, &modules);
+        err = load_json(f, "config_sentence_transformers.json", false, CONFIG_MOST, &prompts);
     if (!err && js_bool(js_get(pooling, "pooling_mode_cls_token"), false))
         a->pooling = ENCODER_CLS;
     else if (!err && js_bool(js_get(pooling, "pooling_mode_lasttoken"), false))
@@ -134,107 +145,23 @@ static rag_err read_modules(struct folder *f)
     if (!err && js_u64(js_get(sentence, "max_seq_length"), &most) && most >= 2 &&
         most < a->positions)
         a->most = (uint32_t)most;
+    if (!err)
+        err = read_prompts(f->e, js_get(prompts, "prompts"));
     js_free(pooling);
-    js_free(modules);
+    js_free(prompts);
     js_free(sentence);
-    return err;
-}
-
-/* ---- the vocabulary ---- */
-
-/* vocab.txt: a token a line. */
-static rag_err read_lines(struct folder *f, char *text, size_t bytes, size_t *count)
-{
-    size_t to = 0;
-    *count = 0;
-    for (size_t at = 0; at < bytes;) {
-        const char *end = memchr(text + at, '\n', bytes - at);
-        size_t n = end ? (size_t)(end - text) - at : bytes - at;
-        const size_t next = at + n + 1;
-        if (n > 0 && text[at + n - 1] == '\r')
-            n--;
-        if (memchr(text + at, '\0', n))
-            return RAG_FAIL(RAG_EFORMAT, "%s/vocab.txt: a NUL in line %zu", f->dir, *count + 1);
-        memmove(text + to, text + at, n); /* to <= at */
-        to += n;
-        text[to++] = '\0';
-        (*count)++;
-        at = next;
-    }
-    f->e->vocabulary = text;
-    return RAG_OK;
-}
-
-struct naming {
-    const char **names; /* [n] */
-    size_t n, bytes;
-};
-
-static ann_err name_token(void *arg, const char *key, const struct js *value)
-{
-    struct naming *g = arg;
-    uint64_t id;
-    if (!js_u64(value, &id) || id >= g->n || g->names[id])
-        return ANN_FAIL(ANN_EFORMAT, "token \"%.60s\" has no number of its own below %zu", key,
-                        g->n);
-    g->names[id] = key;
-    g->bytes += strlen(key) + 1;
-    return ANN_OK;
-}
-
-/* tokenizer.json: {"model": {"type": "WordPiece", "vocab": {token: id}}}. */
-static rag_err read_tokenizer(struct folder *f, const struct js *root, size_t *count)
-{
-    const struct js *model = js_get(root, "model"), *vocab = js_get(model, "vocab");
-    const char *type = js_string(js_get(model, "type"), "WordPiece");
-    struct naming g = {.n = js_count(vocab)};
-    if (strcmp(type, "WordPiece") != 0)
-        return RAG_FAIL(RAG_ENOTSUP, "%s/tokenizer.json: a %.40s tokenizer, not WordPiece",
-                        f->dir, type);
-    if (g.n == 0 || g.n > WORDPIECE_TOKENS_MAX)
-        return RAG_FAIL(RAG_EFORMAT, "%s/tokenizer.json: a vocabulary of %zu tokens", f->dir,
-                        g.n);
-    g.names = mem_zalloc(g.n, sizeof *g.names);
-    rag_err err = g.names ? rag_from_base(js_each(vocab, name_token, &g))
-                          : RAG_FAIL(RAG_ENOMEM, "out of memory for %zu tokens", g.n);
-    char *all = err ? NULL : mem_alloc(g.bytes);
-    if (!err && !all)
-        err = RAG_FAIL(RAG_ENOMEM, "out of memory for %zu tokens", g.n);
-    size_t to = 0;
-    for (size_t i = 0; i < g.n && !err; i++) {
-        const size_t n = strlen(g.names[i]) + 1;
-        memcpy(all + to, g.names[i], n);
-        to += n;
-    }
-    mem_free(g.names);
-    f->e->vocabulary = all;
-    *count = g.n;
     return err;
 }
 
 static rag_err read_words(struct folder *f)
 {
-    struct js *root = NULL;
-    char path[PATH_MAX], *text = NULL;
-    size_t bytes = 0, count = 0;
-    rag_err err = load_json(f, "tokenizer.json", false, VOCAB_MOST, &root);
-    const bool lower = js_bool(js_get(js_get(root, "normalizer"), "lowercase"), true);
-    if (!err && root)
-        err = read_tokenizer(f, root, &count);
-    else if (!err)
-        err = path_of(f, "vocab.txt", path);
-    if (!err && !root)
-        err = rag_from_base(io_slurp(path, VOCAB_MOST, &text, &bytes));
-    if (!err && !root && (err = read_lines(f, text, bytes, &count)) != RAG_OK)
-        mem_free(text);
-    js_free(root);
-    if (!err && count > f->e->facts.tokens)
-        err = RAG_FAIL(RAG_EFORMAT, "%s: %zu tokens, %u vectors of them", f->dir, count,
+    struct tokens t = {0};
+    rag_err err = tokens_read(f->dir, &t);
+    f->e->vocabulary = t.text;
+    if (!err && t.n > f->e->facts.tokens)
+        err = RAG_FAIL(RAG_EFORMAT, "%s: %zu tokens, %u vectors of them", f->dir, t.n,
                        f->e->facts.tokens);
-    size_t all = 0;
-    for (size_t i = 0; i < count && !err; i++)
-        all += strlen(f->e->vocabulary + all) + 1;
-    return err ? err : wordpiece_make(f->e->vocabulary, all, count, lower, &f->e->words);
+    return err ? err : wordpiece_make(t.text, t.bytes, t.n, t.lower, &f->e->words);
 }
 
 /* ---- the weights ---- */
@@ -404,9 +331,7 @@ static rag_err name_it(struct folder *f)
     digest_hex(&d, 16, hex);
     f->e->name = mem_strdup(slash && slash[1] ? slash + 1 : f->dir);
     f->e->revision = mem_strdup(hex);
-    f->e->prefix_document = mem_strdup("");
-    f->e->prefix_query = mem_strdup("");
-    if (!f->e->name || !f->e->revision || !f->e->prefix_document || !f->e->prefix_query)
+    if (!f->e->name || !f->e->revision)
         return RAG_FAIL(RAG_ENOMEM, "out of memory for a name");
     f->e->facts.name = f->e->name;
     f->e->facts.revision = f->e->revision;

@@ -5,4 +5,8 @@ libkith_rag_core_la_SOURCES += rag/embed/embed.c rag/embed/embed.h rag/embed/has
 	rag/embed/model.c rag/embed/model.h rag/embed/safetensors.c rag/embed/safetensors.h \
 	rag/embed/encoder.c rag/embed/encoder.h rag/embed/encoder_load.c rag/embed/encoder_file.c \
 	rag/embed/encoder_internal.h rag/embed/static.c rag/embed/static.h \
-	rag/embed/distill.c rag/embed/distill.h
+	rag/embed/distill.c rag/embed/distill.h \
+	rag/embed/catalog.c rag/embed/catalog.h rag/embed/local.c rag/embed/local.h \
+	rag/embed/models.h \
+	rag/embed/static_internal.h rag/embed/static_read.c rag/embed/tokens.c \
+	rag/embed/tokens.h

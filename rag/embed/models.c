@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ann/base/memory.h"
+#include "rag/embed/models.h"
 #include "rag/embed/remote.h"
 #include "rag/error.h"
 
@@ -66,19 +67,20 @@ static bool holds(const char *name, const char *part)
     return false;
 }
 
-static void choose_prefixes(struct remote_target *t, const struct embed_settings *s)
+void models_prefixes(const char *model, const struct embed_settings *s, const char **document,
+                     const char **query)
 {
-    const char *document = setting(s, "embed.prefix_document");
-    const char *query = setting(s, "embed.prefix_query");
-    t->prefix_document = t->prefix_query = "";
+    const char *set_document = setting(s, "embed.prefix_document");
+    const char *set_query = setting(s, "embed.prefix_query");
+    *document = *query = "";
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (holds(t->model, prefixes[i].part)) {
-            t->prefix_document = prefixes[i].document;
-            t->prefix_query = prefixes[i].query;
+        if (holds(model, prefixes[i].part)) {
+            *document = prefixes[i].document;
+            *query = prefixes[i].query;
             break;
         }
-    t->prefix_document = document ? document : t->prefix_document;
-    t->prefix_query = query ? query : t->prefix_query;
+    *document = set_document ? set_document : *document;
+    *query = set_query ? set_query : *query;
 }
 
 static const struct kind {
@@ -142,10 +144,11 @@ rag_err remote_target_read(const char *uri, const struct embed_settings *s,
                            struct remote_target *out)
 {
     struct remote_target t = {0};
-    rag_err err = RAG_FAIL(RAG_EINVAL,
-                           "embedder \"%s\" is none of builtin:hash-v1, openai:NAME[@DIMS], "
-                           "ollama:NAME, tei:URL, llamacpp:URL[#NAME], URL#NAME[@DIMS]",
-                           uri);
+    rag_err err = RAG_FAIL(
+        RAG_EINVAL,
+        "embedder \"%s\" is none of static:NAME, local:NAME, builtin:hash-v1, "
+        "openai:NAME[@DIMS], ollama:NAME, tei:URL, llamacpp:URL[#NAME], URL#NAME[@DIMS]",
+        uri);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strncmp(uri, kinds[i].scheme, strlen(kinds[i].scheme)) == 0) {
             err = read_kind(uri, &kinds[i], s, &t);
@@ -160,7 +163,7 @@ rag_err remote_target_read(const char *uri, const struct embed_settings *s,
         return err;
     }
     t.batch = most ? most : t.batch;
-    choose_prefixes(&t, s);
+    models_prefixes(t.model, s, &t.prefix_document, &t.prefix_query);
     *out = t;
     return RAG_OK;
 }

@@ -7,46 +7,16 @@
 #include <config.h>
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "ann/base/memory.h"
 #include "ann/kernels/kernels.h"
-#include "ann/kernels/layers.h"
-#include "rag/digest.h"
-#include "rag/embed/model.h"
-#include "rag/embed/static.h"
-#include "rag/embed/wordpiece.h"
+#include "rag/embed/static_internal.h"
 #include "rag/error.h"
 #include "rag/text/text.h"
 
 #define IDS_AT_ONCE 1024
 #define AHEAD       8 /* rows between a prefetch and its use */
-#define DIMS_MOST   4096
 #define NONE        UINT32_MAX
-
-/* Whole words: open addressing over FNV-1a. */
-struct lexicon {
-    const char *words;
-    uint32_t *at;    /* [n]: where each begins */
-    uint32_t *slots; /* [mask + 1]: word or NONE */
-    size_t n, mask;
-};
-
-struct table {
-    struct table_facts facts;
-    size_t wide; /* dims up to a multiple of ANNK_LAYER_STEP, zeros behind them */
-    struct model *model;
-    struct wordpiece *pieces;
-    struct lexicon lexicon;
-    const int8_t *rows;     /* [n, wide]; NULL: f32 */
-    const float *scale;     /* [n] */
-    const float *f32;       /* [n, wide] with weights in them */
-    const float *mean;      /* [wide]; NULL: none */
-    struct buf owned, text; /* of tables that were not mapped */
-    char *name, *revision;
-    const struct annk_layer_ops *ops;
-};
 
 /* ---- words ---- */
 
@@ -69,7 +39,7 @@ static uint32_t lexicon_find(const struct lexicon *x, const char *word, size_t b
     }
 }
 
-static rag_err lexicon_make(struct lexicon *x, const char *words, size_t bytes, size_t n)
+rag_err lexicon_make(struct lexicon *x, const char *words, size_t bytes, size_t n)
 {
     size_t at = 0;
     x->words = words;
@@ -151,7 +121,7 @@ static int add_word(void *arg, const char *word, size_t bytes)
 
 void table_embed(const struct table *t, const char *text, size_t bytes, float *out)
 {
-    float sum[DIMS_MOST] = {0};
+    float sum[TABLE_DIMS_MOST] = {0};
     size_t known;
     if (t->pieces) {
         known = add_pieces(t, text, bytes, sum);
@@ -169,7 +139,7 @@ void table_embed(const struct table *t, const char *text, size_t bytes, float *o
 
 bool table_token(const struct table *t, size_t i, const char **token, float *vector)
 {
-    float sum[DIMS_MOST] = {0};
+    float sum[TABLE_DIMS_MOST] = {0};
     if (i >= t->facts.tokens)
         return false;
     *token = t->pieces ? wordpiece_token(t->pieces, i) : t->lexicon.words + t->lexicon.at[i];
@@ -191,14 +161,14 @@ void table_close(struct table *t)
     mem_free(t->lexicon.at);
     mem_free(t->lexicon.slots);
     buf_free(&t->owned);
-    buf_free(&t->text);
+    mem_free(t->words);
     mem_free(t->name);
     mem_free(t->revision);
     model_close(t->model);
     mem_free(t);
 }
 
-static size_t widen(size_t dims)
+size_t table_widen(size_t dims)
 {
     return (dims + ANNK_LAYER_STEP - 1) / ANNK_LAYER_STEP * ANNK_LAYER_STEP;
 }
@@ -212,7 +182,7 @@ static rag_err take_numbers(struct table *t)
     if (strcmp(model_kind(m), "static") != 0)
         return RAG_FAIL(RAG_EINVAL, "%s: a model of kind \"%s\", not a static one",
                         model_path(m), model_kind(m));
-    if (dims < 1 || dims > DIMS_MOST || n < 1 || n > UINT32_MAX / 2)
+    if (dims < 1 || dims > TABLE_DIMS_MOST || n < 1 || n > UINT32_MAX / 2)
         return RAG_FAIL(RAG_EDAMAGED, "%s: %llu tokens of %llu dimensions", model_path(m),
                         (unsigned long long)n, (unsigned long long)dims);
     t->facts = (struct table_facts){.dims = (uint32_t)dims,
@@ -220,7 +190,7 @@ static rag_err take_numbers(struct table *t)
                                     .wordpiece = model_number(m, "wordpiece") != 0,
                                     .name = model_text(m, "name"),
                                     .revision = model_digest(m)};
-    t->wide = widen(dims);
+    t->wide = table_widen(dims);
     return RAG_OK;
 }
 
@@ -246,7 +216,7 @@ static rag_err take_tensors(struct table *t)
                : lexicon_make(&t->lexicon, words, bytes, n);
 }
 
-static struct table *new_table(void)
+struct table *table_new(void)
 {
     struct table *t = mem_zalloc(1, sizeof *t);
     if (t)
@@ -256,7 +226,7 @@ static struct table *new_table(void)
 
 rag_err table_open_model(struct model *m, struct table **out)
 {
-    struct table *t = new_table();
+    struct table *t = table_new();
     if (!t) {
         model_close(m);
         return RAG_FAIL(RAG_ENOMEM, "out of memory for a table");
@@ -287,10 +257,10 @@ static float pack_row(const float *x, size_t dims, int8_t *out)
 rag_err table_write(const struct table_parts *p, const char *path,
                     const struct model_draft *extra)
 {
-    const size_t wide = widen(p->dims);
+    const size_t wide = table_widen(p->dims);
     struct model_draft *d = mem_zalloc(1, sizeof *d);
     int8_t *rows = mem_zalloc(p->n, wide);
-    float *scale = mem_alloc(p->n * sizeof *scale), mean[DIMS_MOST] = {0};
+    float *scale = mem_alloc(p->n * sizeof *scale), mean[TABLE_DIMS_MOST] = {0};
     rag_err err =
         d && rows && scale ? RAG_OK : RAG_FAIL(RAG_ENOMEM, "out of memory for %zu rows", p->n);
     if (!err) {
