@@ -12,7 +12,6 @@
 #include <time.h>
 
 #include "ann/base/memory.h"
-#include "rag/embed/catalog.h"
 #include "rag/internal.h"
 
 #define BATCH      16 /* texts between two looks at the clock */
@@ -45,7 +44,7 @@ static double now_ms(void)
 const char *contextual_uri(const struct rag_store *s, const char *asked)
 {
     const char *set = s->o.setting ? s->o.setting(s->o.setting_arg, "contextual.model") : NULL;
-    return asked ? asked : set && *set ? set : "local:" CATALOG_CONTEXTUAL;
+    return asked ? asked : set && *set ? set : RAG_CONTEXTUAL_DEFAULT;
 }
 
 void contextual_close(struct rag_store *s)

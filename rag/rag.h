@@ -237,6 +237,9 @@ RAG_API RAG_CHECKED rag_err rag_purge(rag_store *s, uint64_t *vectors);
 /* Search                                                                 */
 /* --------------------------------------------------------------------- */
 
+/* The second embedder where none is set. */
+#define RAG_CONTEXTUAL_DEFAULT "local:minilm-l6-v2"
+
 typedef enum rag_mode {
     /* Vectors and words, fused by score.  Where the store's vectors are static
      * ones, the best are then looked at as under RAG_CONTEXTUAL, unless `fast`
@@ -268,7 +271,7 @@ typedef struct rag_search_params {
     const float *vector; /* [dims] to search by instead of the query's */
     int keep_copies; /* of one text under several sources */
     const char *contextual; /* URI of the second embedder; NULL: the setting
-                               contextual.model, else "local:minilm-l6-v2" */
+                               contextual.model, else RAG_CONTEXTUAL_DEFAULT */
     int fast; /* no second look in a hybrid */
     double budget_ms; /* that a second look may take for vectors not made yet:
                          the rest is judged without; 300; below 0: no end */
@@ -471,6 +474,113 @@ typedef struct rag_embedder_info {
 RAG_API RAG_CHECKED rag_err rag_list_embedders(
     rag_store *s, int (*each)(void *arg, const rag_embedder_info *e),
     void *arg);
+
+/* --------------------------------------------------------------------- */
+/* Models of this process                                                 */
+/* --------------------------------------------------------------------- */
+
+/* "static:NAME" and "local:NAME" name a path, or a model that is looked for
+ * in RAG_MODELS (folders with colons between), in the user's folder
+ * ($XDG_DATA_HOME/kith/models) and in that of the installation. */
+typedef struct rag_model_info {
+    size_t size;
+    const char *name, *path;
+    const char *uri; /* to be used as an embedder */
+    const char *kind; /* "encoder" or "static" */
+    uint32_t dims, tokens; /* tokens: of the vocabulary */
+    uint64_t bytes; /* on disk */
+    const char *source, *licence, *revision; /* "": not told */
+    const char *fault; /* NULL, or why it cannot be used; then only name and
+                          path are told */
+} rag_model_info;
+
+/* Each model that is found; non-zero ends it with RAG_ECANCELED. */
+RAG_API RAG_CHECKED rag_err rag_list_models(
+    int (*each)(void *arg, const rag_model_info *m), void *arg);
+
+typedef struct rag_import_options {
+    size_t size;
+    const char *name; /* NULL: the last part of the path */
+    const char *output; /* file to write; NULL: NAME.kith in the user's
+                           folder */
+    const char *source, *licence; /* what the file shall say; NULL: "" */
+} rag_import_options;
+
+#define RAG_IMPORT_OPTIONS_INIT \
+    { \
+        sizeof(rag_import_options), NULL, NULL, NULL, NULL \
+    }
+
+/* Makes kith's own file of a model: of a Hugging Face folder with a BERT
+ * encoder (token vectors in 4 bits, layers in 8) or a Model2Vec table, of a
+ * file of word vectors (8 bits a number).  *written, for rag_free, says
+ * where; it may be NULL. */
+RAG_API RAG_CHECKED rag_err rag_import_model(const char *path,
+                                             const rag_import_options *o,
+                                             char **written);
+
+/* The bytes of a model's file against the digest it tells. */
+RAG_API RAG_CHECKED rag_err rag_check_model(const char *name);
+
+typedef struct rag_get_options {
+    size_t size;
+    const char *base_url; /* of the hub; NULL: https://huggingface.co */
+    const char *token; /* for the hub alone; NULL: none */
+    const char *const *pins; /* [npins] "FILE=SHA256" of a model whose hashes
+                                are not known here */
+    size_t npins;
+    rag_progress_fn progress;
+    void *progress_arg;
+} rag_get_options;
+
+#define RAG_GET_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_get_options) \
+    }
+
+/* Fetches a model's files over https into the user's folder, each checked
+ * against its SHA-256; nothing is visible until all are there.  *folder, for
+ * rag_free, says where; it may be NULL.  RAG_ENOENT names the models whose
+ * hashes are known; RAG_EDAMAGED: other bytes than those. */
+RAG_API RAG_CHECKED rag_err rag_get_model(const char *name,
+                                          const rag_get_options *o,
+                                          char **folder);
+
+typedef struct rag_distill_options {
+    size_t size;
+    const char *teacher; /* "local:NAME"; required */
+    const char *const *paths; /* [npaths] files and folders: a text a line */
+    size_t npaths;
+    const char *output; /* file to write; required */
+    const char *name; /* that it tells; NULL: the file's, without .kith */
+    const char *source, *licence; /* NULL: "" */
+    uint32_t dims; /* 256 */
+    unsigned epochs; /* 3 */
+    uint64_t seed;
+    unsigned threads; /* 0: as ann_threads_default */
+    rag_progress_fn progress;
+    void *progress_arg;
+} rag_distill_options;
+
+#define RAG_DISTILL_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_distill_options) \
+    }
+
+typedef struct rag_distill_report {
+    size_t size;
+    uint64_t texts, tokens; /* that were learnt from */
+    double kept; /* share of the texts' variance that PCA keeps */
+    /* Mean cosine of a text's vector to the teacher's, before training and
+     * after: of texts that were learnt from, and of a fiftieth that was held
+     * back. */
+    double before, after, held_before, held_after;
+} rag_distill_report;
+
+/* A static embedder that does as a contextual one does: for the same texts,
+ * options and seed the same file, whatever the number of threads. */
+RAG_API RAG_CHECKED rag_err rag_distill(const rag_distill_options *o,
+                                        rag_distill_report *report);
 
 /* --------------------------------------------------------------------- */
 /* Keeping it sound                                                       */

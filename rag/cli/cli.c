@@ -72,6 +72,16 @@ static const struct command commands[] = {
      "The database itself must be sound.", "rag repair", 0, 0, cmd_repair},
     {"backup", "FOLDER", "Copy a store while it is in use.", "FOLDER must not be there yet.",
      "rag backup /mnt/store-2026", 1, 1, cmd_backup},
+    {"model", "list | import PATH | get NAME | check NAME",
+     "Keep the models that run in this process.",
+     "import makes kith's own file of a Hugging Face folder (BERT encoders, Model2Vec tables) or "
+     "of GloVe or word2vec vectors; get fetches one from a hub, each file pinned by its SHA-256; "
+     "check reads every byte of one.",
+     "rag model import all-MiniLM-L6-v2/ --name minilm", 1, 2, cmd_model},
+    {"distill", "TEACHER TEXTS...", "Make a static embedder that does as a contextual one does.",
+     "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
+     "100,000 of the kind that will be searched are a good number.",
+     "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
     {"keys", "set|list|path|rm [NAME]", "Keep the keys of servers, readable by you alone.",
@@ -91,7 +101,8 @@ static const struct command commands[] = {
 #define ADDING    " add sync "
 #define FINDING   " search ask similar "
 #define PRINTING                                                                               \
-    " search ask similar get ls rm embed add sync import status embedders config verify "
+    " search ask similar get ls rm embed add sync import status embedders config verify model " \
+    "distill "
 
 static const struct cmd_option options[] = {
     {"include", 0, "GLOB", CMD_LIST, AT(include), 0, 0, 0, NULL, ADDING,
@@ -105,6 +116,20 @@ static const struct cmd_option options[] = {
      "metadata for every document, such as '{\"team\":\"core\"}'"},
     {"source", 0, "NAME", CMD_TEXT, AT(source), 0, 0, 0, NULL, " add ",
      "what a text from standard input is called"},
+    {"source", 0, "TEXT", CMD_TEXT, AT(source), 0, 0, 0, NULL, " model distill ",
+     "what the model's file says of where it comes from"},
+    {"licence", 0, "TEXT", CMD_TEXT, AT(licence), 0, 0, 0, NULL, " model distill ",
+     "and of its licence"},
+    {"name", 0, "NAME", CMD_TEXT, AT(name), 0, 0, 0, NULL, " model distill ",
+     "what the model is called (default: by the path)"},
+    {"pin", 0, "FILE=SHA256", CMD_LIST, AT(pins), 0, 0, 0, NULL, " model ",
+     "a file of a model whose hashes are not known here, as OWNER/NAME; may be given again"},
+    {"dims", 0, "N", CMD_COUNT, AT(dims), 0, 16, 4096, NULL, " distill ",
+     "dimensions, a multiple of 16 (default 256)"},
+    {"epochs", 0, "N", CMD_COUNT, AT(epochs), 0, 1, 1000, NULL, " distill ",
+     "times that all texts are gone through (default 3)"},
+    {"seed", 0, "N", CMD_COUNT, AT(seed), 0, 0, UINT64_MAX, NULL, " distill ",
+     "of the order of texts (default 0)"},
     {"id-field", 0, "NAME", CMD_TEXT, AT(id_field), 0, 0, 0, NULL, " add sync import ",
      "field or column of a record that is its id (default id)"},
     {"text-field", 0, "NAME", CMD_TEXT, AT(text_field), 0, 0, 0, NULL, " add sync import ",
@@ -122,13 +147,20 @@ static const struct cmd_option options[] = {
      "hybrid (default): vectors and words; contextual: the best of these by a second embedder; "
      "vector or static: vectors alone; text: words alone; exact: every vector looked at"},
     {"contextual", 0, "URI", CMD_TEXT, AT(contextual), 0, 0, 0, NULL, " search ask ",
-     "second embedder of --mode contextual (default: contextual.model); its vectors are made "
-     "when first needed, and kept"},
+     "second embedder, which judges the best hits of a hybrid (default: contextual.model, else "
+     "local:minilm-l6-v2); its vectors are made when first needed, and kept"},
+    {"contextual", 0, NULL, CMD_FLAG, AT(closer), 0, 0, 0, NULL, " reindex ",
+     "by the second embedder: what it has judged already is not made again, and then it is "
+     "searched directly"},
+    {"budget", 0, "MS", CMD_TEXT, AT(budget), 0, 0, 0, NULL, " search ask ",
+     "milliseconds that vectors of the second embedder may take, or none (default 300)"},
+    {"depth", 0, "N", CMD_COUNT, AT(depth), 0, 1, 200, NULL, " search ask ",
+     "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask ",
-     "no re-ranking, whatever the settings say"},
+     "neither a second embedder nor a re-ranker"},
     {"rerank", 0, "MODEL", CMD_TEXT, AT(rerank), 0, 0, 0, NULL, " search ask ",
      "order the first hits anew: cohere:NAME, jina:NAME, tei:URL, llamacpp:URL"},
     {"rerank-depth", 0, "N", CMD_COUNT, AT(rerank_depth), 0, 1, 1000, NULL, " search ask ",
@@ -179,6 +211,8 @@ static const struct cmd_option options[] = {
      "write vectors, too"},
     {"output", 'o', "FILE", CMD_TEXT, AT(output), 0, 0, 0, NULL, " export ",
      "where to write (default standard output; of vectors only jsonl and word2vec)"},
+    {"output", 'o', "FILE", CMD_TEXT, AT(output), 0, 0, 0, NULL, " model distill ",
+     "the model's file (default, of import: NAME.kith in the user's folder)"},
     {"drop-old", 0, NULL, CMD_FLAG, AT(drop_old), 0, 0, 0, NULL, " reindex ",
      "forget the vectors of the embedder before"},
     {"purge", 0, NULL, CMD_FLAG, AT(purge), 0, 0, 0, NULL, " rm ",
@@ -196,7 +230,7 @@ static const struct cmd_option options[] = {
     {"json", 0, NULL, CMD_FLAG, AT(json), 0, 0, 0, NULL, PRINTING,
      "JSON Lines on a terminal, too"},
     {"embedder", 0, "URI", CMD_TEXT, AT(embedder), 0, 0, 0, NULL, NULL,
-     "builtin:hash-v1, openai:NAME[@DIMS], ollama:NAME, tei:URL, llamacpp:URL, "
+     "static:NAME, local:NAME, builtin:hash-v1, openai:NAME[@DIMS], ollama:NAME, tei:URL, llamacpp:URL, "
      "brought:NAME@DIMS; of a new store, or one it must have"},
     {"store", 's', "FOLDER", CMD_TEXT, AT(store), 0, 0, 0, NULL, NULL,
      "the store (default: RAG_STORE, else .rag here or above)"},

@@ -31,13 +31,13 @@ struct args {
     CMDLINE_ARGS
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
-    const char *contextual, *texts, *of;
-    struct cmd_list include, exclude, where;
-    uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth;
-    double share, min_score, temperature;
+    const char *contextual, *name, *licence, *budget, *texts, *of;
+    struct cmd_list include, exclude, where, pins;
+    uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth, depth, dims, epochs, seed;
+    double share, min_score, temperature, budget_ms;
     bool has_share, has_temperature;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool fail_empty, copies, vectors, origin, full, f16;
+    bool closer, fail_empty, copies, vectors, origin, full, f16;
 };
 
 extern const struct program rag_program;
@@ -59,6 +59,8 @@ int cmd_verify(const struct args *a);
 int cmd_repair(const struct args *a);
 int cmd_backup(const struct args *a);
 int cmd_embedders(const struct args *a);
+int cmd_model(const struct args *a);
+int cmd_distill(const struct args *a);
 int cmd_keys(const struct args *a);
 int cmd_config(const struct args *a);
 int cmd_completion(const struct args *a);
@@ -71,6 +73,8 @@ void run_start(const struct args *a);
 const char *run_store_dir(const struct args *a);
 /* Opens it; prints nothing. */
 rag_err run_open(const struct args *a, rag_access access, rag_store **out);
+/* As rag_progress_fn: the bar; stops when a signal came. */
+int run_progress(void *arg, const char *what, uint64_t done, uint64_t total);
 /* A line for people on standard error, unless -q. */
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A warning, -q or not. */

@@ -42,7 +42,25 @@ static rag_search_params params_of(const struct args *a)
     p.rerank_depth = a->rerank_depth;
     p.keep_copies = a->copies;
     p.contextual = a->contextual;
+    p.fast = a->fast;
+    p.depth = a->depth;
+    p.budget_ms = a->budget_ms;
     return p;
+}
+
+/* False, and said on standard error: no number of milliseconds. */
+static bool read_budget(struct args *a)
+{
+    char *end;
+    const char *text = a->budget ? a->budget : config_get(NULL, "search.budget");
+    if (!text)
+        return true;
+    if (strcmp(text, "none") == 0) {
+        a->budget_ms = -1;
+        return true;
+    }
+    a->budget_ms = strtod(text, &end);
+    return end != text && *end == '\0' && a->budget_ms >= 1;
 }
 
 /* A JSON array of numbers, of the store's dimension; *vec for mem_free. */
@@ -85,8 +103,12 @@ static int finish_hits(const struct args *a, rag_store *s, rag_hits *h, rag_err 
     return status == CLI_OK && empty && a->fail_empty ? CLI_EMPTY : status;
 }
 
-int cmd_search(const struct args *a)
+int cmd_search(const struct args *given)
 {
+    struct args with = *given;
+    const struct args *a = &with;
+    if (!read_budget(&with))
+        return cli_usage(a, "a budget is a number of milliseconds from 1 on, or none");
     rag_store *s = NULL;
     rag_hits *h = NULL;
     char *query = NULL;
@@ -254,8 +276,12 @@ static rag_err show_answer(const struct args *a, const struct answering *w, cons
     return print_hits(a, r->hits);
 }
 
-int cmd_ask(const struct args *a)
+int cmd_ask(const struct args *given)
 {
+    struct args with = *given;
+    const struct args *a = &with;
+    if (!read_budget(&with))
+        return cli_usage(a, "a budget is a number of milliseconds from 1 on, or none");
     rag_store *s = NULL;
     rag_answer *r = NULL;
     char *question = NULL;

@@ -239,9 +239,13 @@ int cmd_reindex(const struct args *a)
     rag_store *s = NULL;
     struct args plain = *a;
     plain.embedder = NULL; /* the one wished for is not the one it has */
+    const char *set = config_get(NULL, "contextual.model");
+    const char *second = set && *set ? set : RAG_CONTEXTUAL_DEFAULT;
+    if (a->closer && a->embedder)
+        return cli_usage(a, "--contextual names the embedder; --embedder does too");
     rag_err err = run_open(&plain, RAG_WRITE, &s);
     if (!err)
-        err = run_library(rag_reindex(s, a->embedder, a->drop_old));
+        err = run_library(rag_reindex(s, a->closer ? second : a->embedder, a->drop_old));
     rag_close(s);
     return run_end(err);
 }

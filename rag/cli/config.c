@@ -47,6 +47,9 @@ static const struct known {
     {"search.mode", NULL, true, false},
     {"search.k", NULL, true, false},
     {"search.share", NULL, true, false},
+    {"search.budget", "RAG_BUDGET", true, false},
+    {"hub.url", "RAG_HUB", false, false},
+    {"hub.token", "HF_TOKEN", false, true},
     {"ask.context_tokens", NULL, true, false},
     {"add.max_bytes", NULL, true, false},
 };

@@ -177,7 +177,7 @@ const char *run_store_dir(const struct args *a)
     return store_dir;
 }
 
-static int step(void *arg, const char *what, uint64_t done, uint64_t total)
+int run_progress(void *arg, const char *what, uint64_t done, uint64_t total)
 {
     (void)arg;
     if (strcmp(what, "waiting") == 0)
@@ -196,7 +196,7 @@ rag_err run_open(const struct args *a, rag_access access, rag_store **out)
     o.wait_ms = a->wait ? (unsigned)(a->wait * 1000) : 0;
     o.purpose = purpose;
     o.setting = config_get;
-    o.progress = step;
+    o.progress = run_progress;
     o.threads = (unsigned)a->threads;
     const bool fresh = !is_store(dir);
     if (fresh && access == RAG_CREATE && !o.embedder)

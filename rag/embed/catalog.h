@@ -10,9 +10,8 @@
 
 #include <rag/rag.h>
 
-/* The two that come along. */
-#define CATALOG_STATIC     "english-v1"
-#define CATALOG_CONTEXTUAL "minilm-l6-v2"
+/* The static one that comes along; RAG_CONTEXTUAL_DEFAULT is the other. */
+#define CATALOG_STATIC "english-v1"
 
 /* *path for mem_free; RAG_ENOENT says where it was looked for, and the two ways to get one. */
 rag_err catalog_find(const char *name, char **path);

@@ -32,8 +32,8 @@
 #define HELD_BACK     50   /* one text of so many is not learnt from */
 #define SIF           1e-3 /* a of the weights */
 #define DIMS          256
-#define EPOCHS        4
-#define RATE          0.05
+#define EPOCHS        3
+#define RATE          0.02
 
 struct study {
     const struct distill *d;

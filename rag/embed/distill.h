@@ -21,8 +21,8 @@ struct distill {
     const char *const *texts; /* [n] UTF-8 */
     size_t n;
     uint32_t dims;   /* of the result, at most the teacher's; 0: 256 */
-    unsigned epochs; /* over the texts; 0: 4 */
-    double rate;     /* of Adagrad; 0: 0.05 */
+    unsigned epochs; /* over the texts; 0: 3 */
+    double rate;     /* of Adagrad; 0: 0.02 */
     uint64_t seed;
     const char *name, *source, *licence; /* of the result; borrowed */
     struct pool *pool;

@@ -54,9 +54,9 @@ rag_err encoder_embed(struct encoder *e, const char *const *texts, size_t n, str
 rag_err encoder_embed_ids(struct encoder *e, const uint32_t *ids, const size_t *at, size_t n,
                           struct pool *p, float *vectors);
 
-/* Writes it as kith's own file: token vectors in 4 bits, layers in 8.  source, licence: what
- * the file shall say of where it comes from. */
-rag_err encoder_save(const struct encoder *e, const char *path, const char *source,
-                     const char *licence);
+/* Writes it as kith's own file: token vectors in 4 bits, layers in 8.  name, source, licence:
+ * what the file shall say. */
+rag_err encoder_save(const struct encoder *e, const char *path, const char *name,
+                     const char *source, const char *licence);
 
 #endif

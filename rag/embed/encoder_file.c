@@ -134,12 +134,12 @@ static void pack_layers(struct packing *p)
     }
 }
 
-static void put_facts(struct model_draft *d, const struct encoder *e, const char *source,
-                      const char *licence)
+static void put_facts(struct model_draft *d, const struct encoder *e, const char *name,
+                      const char *source, const char *licence)
 {
     const struct encoder_facts *a = &e->facts;
     d->kind = "encoder";
-    model_put_text(d, "name", a->name);
+    model_put_text(d, "name", name);
     model_put_text(d, "source", source);
     model_put_text(d, "licence", licence);
     model_put_text(d, "source-revision", a->revision);
@@ -158,8 +158,8 @@ static void put_facts(struct model_draft *d, const struct encoder *e, const char
     model_put_number(d, "lower", wordpiece_lower(e->words));
 }
 
-rag_err encoder_save(const struct encoder *e, const char *path, const char *source,
-                     const char *licence)
+rag_err encoder_save(const struct encoder *e, const char *path, const char *name,
+                     const char *source, const char *licence)
 {
     const size_t dims = e->facts.dims, words = wordpiece_count(e->words);
     if (e->facts.quantised)
@@ -172,7 +172,7 @@ rag_err encoder_save(const struct encoder *e, const char *path, const char *sour
         const char *first = wordpiece_token(e->words, 0);
         const char *last = wordpiece_token(e->words, words - 1);
         p.at = p.all.data;
-        put_facts(p.d, e, source, licence);
+        put_facts(p.d, e, name, source, licence);
         model_put_tensor(p.d, "words", "u8", 1, (size_t)(last + strlen(last) + 1 - first),
                          first);
         model_put_tensor(p.d, "epsilon", "f32", 1, 1, &e->epsilon);

@@ -42,8 +42,8 @@ void table_embed(const struct table *t, const char *text, size_t bytes, float *o
 bool table_token(const struct table *t, size_t i, const char **token, float *vector);
 
 /* The table as kith's own file: 8 bits a number and a scale a row. */
-rag_err table_save(const struct table *t, const char *path, const char *source,
-                   const char *licence);
+rag_err table_save(const struct table *t, const char *path, const char *name,
+                   const char *source, const char *licence);
 
 /* What a table is made of, for those who make one. */
 struct table_parts {

@@ -176,8 +176,8 @@ rag_err table_open_folder(const char *dir, struct table **out)
 
 /* ---- into kith's own file ---- */
 
-rag_err table_save(const struct table *t, const char *path, const char *source,
-                   const char *licence)
+rag_err table_save(const struct table *t, const char *path, const char *name,
+                   const char *source, const char *licence)
 {
     struct model_draft *extra = mem_zalloc(1, sizeof *extra);
     if (!extra)
@@ -189,7 +189,7 @@ rag_err table_save(const struct table *t, const char *path, const char *source,
     model_put_text(extra, "source", source);
     model_put_text(extra, "licence", licence);
     model_put_text(extra, "source-revision", t->facts.revision);
-    const struct table_parts p = {.name = t->facts.name,
+    const struct table_parts p = {.name = name,
                                   .words = t->words,
                                   .bytes = t->words_bytes,
                                   .n = t->facts.tokens,
