@@ -21,6 +21,15 @@ struct digest_part {
 /* Of the parts [n], one behind the other. */
 struct digest digest_of(const struct digest_part *parts, size_t n);
 
+/* Of what comes in pieces: begin, add as often as wanted, end. */
+struct digest_sum {
+    uint64_t state[16]; /* nettle's, and digest.c's alone to read */
+};
+
+void digest_begin(struct digest_sum *s);
+void digest_add(struct digest_sum *s, const void *data, size_t bytes);
+struct digest digest_end(const struct digest_sum *s);
+
 /* The first `bytes` of d in hexadecimal, with a NUL; out [2 * bytes + 1]. */
 void digest_hex(const struct digest *d, size_t bytes, char *out);
 

@@ -17,6 +17,7 @@
 #include "rag/embed/catalog.h"
 #include "rag/embed/distill.h"
 #include "rag/embed/encoder.h"
+#include "rag/embed/hub.h"
 #include "rag/embed/model.h"
 #include "rag/embed/static.h"
 #include "rag/internal.h"
@@ -337,5 +338,70 @@ rag_err rag_distill(const rag_distill_options *o, rag_distill_report *report)
     encoder_close(teacher);
     mem_free(l.text);
     mem_free(l.at);
+    return err;
+}
+
+/* ---- fetching ---- */
+
+struct fetching {
+    const rag_get_options *o;
+    char what[256];
+};
+
+static int fetched(void *arg, const char *file, uint64_t done, uint64_t total)
+{
+    struct fetching *f = arg;
+    snprintf(f->what, sizeof f->what, "%s", file);
+    return f->o->progress ? f->o->progress(f->o->progress_arg, f->what, done, total) : 0;
+}
+
+/* Pins out of "FILE=SHA256"s; specs holds their copies. */
+static rag_err read_pins(const rag_get_options *o, char **specs, struct hub_file *pins)
+{
+    rag_err err = RAG_OK;
+    for (size_t i = 0; i < o->npins && !err; i++) {
+        specs[i] = mem_strdup(o->pins[i]);
+        err = specs[i] ? hub_pin(specs[i], &pins[i])
+                       : RAG_FAIL(RAG_ENOMEM, "out of memory for %zu pins", o->npins);
+    }
+    return err;
+}
+
+rag_err rag_get_model(const char *name, const rag_get_options *o, char **folder)
+{
+    rag_get_options with = RAG_GET_OPTIONS_INIT;
+    if (o)
+        memcpy(&with, o, o->size < sizeof with ? o->size : sizeof with);
+    struct fetching f = {.o = &with};
+    struct net *n = NULL;
+    char *models = NULL, *dir = NULL;
+    char **specs = mem_zalloc(with.npins + 1, sizeof *specs);
+    struct hub_file *pins = mem_zalloc(with.npins + 1, sizeof *pins);
+    rag_err err = specs && pins ? read_pins(&with, specs, pins)
+                                : RAG_FAIL(RAG_ENOMEM, "out of memory for pins");
+    if (!err)
+        err = catalog_user_folder(&models);
+    if (!err)
+        err = net_open(&n);
+    const struct hub_wish w = {.name = name,
+                               .folder = models,
+                               .base_url = with.base_url,
+                               .token = with.token,
+                               .pins = pins,
+                               .npins = with.npins,
+                               .on_progress = fetched,
+                               .arg = &f};
+    if (!err)
+        err = hub_get(n, &w, &dir);
+    net_close(n);
+    for (size_t i = 0; specs && i < with.npins; i++)
+        mem_free(specs[i]);
+    mem_free(specs);
+    mem_free(pins);
+    mem_free(models);
+    if (!err && folder)
+        *folder = dir;
+    else
+        mem_free(dir);
     return err;
 }

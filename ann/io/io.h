@@ -166,6 +166,8 @@ struct io_target {
 ann_err io_target_open(const char *path, struct io_target *t); /* "-": standard output */
 ann_err io_target_commit(struct io_target *t); /* fsync, rename, fsync of the folder; frees */
 void io_target_drop(struct io_target *t);
+/* All of data, unless io_stop says so; path is for the message. */
+ann_err io_write_fd(int fd, const char *path, const void *data, size_t bytes);
 
 /* Once it points at a non-zero number, reading and writing stop with ANN_ECANCELED.  A signal
  * handler installed without SA_RESTART sets it, so that a waiting read ends. */

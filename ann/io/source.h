@@ -70,6 +70,4 @@ struct io_plugin {
 };
 extern const struct io_plugin *io_hdf5;
 
-ann_err io_write_fd(int fd, const char *path, const void *data, size_t bytes);
-
 #endif

@@ -74,11 +74,14 @@ static const struct command commands[] = {
      "rag backup /mnt/store-2026", 1, 1, cmd_backup},
     {"model", "list | import PATH | get NAME | check NAME",
      "Keep the models that run in this process.",
-     "import makes kith's own file of a Hugging Face folder (BERT encoders, Model2Vec tables) or "
-     "of GloVe or word2vec vectors; get fetches one from a hub, each file pinned by its SHA-256; "
+     "import makes kith's own file of a Hugging Face folder (BERT encoders, Model2Vec tables) "
+     "or "
+     "of GloVe or word2vec vectors; get fetches one from a hub, each file pinned by its "
+     "SHA-256; "
      "check reads every byte of one.",
      "rag model import all-MiniLM-L6-v2/ --name minilm", 1, 2, cmd_model},
-    {"distill", "TEACHER TEXTS...", "Make a static embedder that does as a contextual one does.",
+    {"distill", "TEACHER TEXTS...",
+     "Make a static embedder that does as a contextual one does.",
      "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
      "100,000 of the kind that will be searched are a good number.",
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
@@ -101,7 +104,8 @@ static const struct command commands[] = {
 #define ADDING    " add sync "
 #define FINDING   " search ask similar "
 #define PRINTING                                                                               \
-    " search ask similar get ls rm embed add sync import status embedders config verify model " \
+    " search ask similar get ls rm embed add sync import status embedders config verify "      \
+    "model "                                                                                   \
     "distill "
 
 static const struct cmd_option options[] = {
@@ -230,7 +234,8 @@ static const struct cmd_option options[] = {
     {"json", 0, NULL, CMD_FLAG, AT(json), 0, 0, 0, NULL, PRINTING,
      "JSON Lines on a terminal, too"},
     {"embedder", 0, "URI", CMD_TEXT, AT(embedder), 0, 0, 0, NULL, NULL,
-     "static:NAME, local:NAME, builtin:hash-v1, openai:NAME[@DIMS], ollama:NAME, tei:URL, llamacpp:URL, "
+     "static:NAME, local:NAME, builtin:hash-v1, openai:NAME[@DIMS], ollama:NAME, tei:URL, "
+     "llamacpp:URL, "
      "brought:NAME@DIMS; of a new store, or one it must have"},
     {"store", 's', "FOLDER", CMD_TEXT, AT(store), 0, 0, 0, NULL, NULL,
      "the store (default: RAG_STORE, else .rag here or above)"},

@@ -33,7 +33,8 @@ struct args {
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
     struct cmd_list include, exclude, where, pins;
-    uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth, depth, dims, epochs, seed;
+    uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
+        depth, dims, epochs, seed;
     double share, min_score, temperature, budget_ms;
     bool has_share, has_temperature;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;

@@ -108,7 +108,8 @@ int cmd_model(const struct args *a)
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(verb, verbs[i].verb) == 0 && a->n == 2)
             return run_end(verbs[i].act(a, a->list[1]));
-    return cli_usage(a, "model takes list, import PATH, get NAME or check NAME, not '%s'", verb);
+    return cli_usage(a, "model takes list, import PATH, get NAME or check NAME, not '%s'",
+                     verb);
 }
 
 /* ---- distill ---- */

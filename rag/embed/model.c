@@ -306,7 +306,7 @@ static void digest_text(struct digesting *g, const char *s)
     g->parts[g->nparts++] = (struct digest_part){s, strlen(s) + 1};
 }
 
-static struct digest digest_end(const struct digesting *g)
+static struct digest draft_sum(const struct digesting *g)
 {
     return digest_of(g->parts, g->nparts);
 }
@@ -338,7 +338,7 @@ rag_err model_verify(const struct model *m)
     for (size_t i = 0; i < m->nparts; i++)
         digest_tensor(g, m->parts[i].name, m->parts[i].type, (size_t)m->parts[i].rows,
                       (size_t)m->parts[i].width, m->parts[i].data);
-    const struct digest d = digest_end(g);
+    const struct digest d = draft_sum(g);
     mem_free(g);
     digest_hex(&d, DIGEST_BYTES, hex);
     return strcmp(hex, m->digest) == 0
@@ -364,7 +364,7 @@ static bool draft_digest(const struct model_draft *d, char hex[2 * DIGEST_BYTES 
     for (size_t i = 0; i < d->ntensors; i++)
         digest_tensor(g, d->tensors[i].name, d->tensors[i].type, d->tensors[i].rows,
                       d->tensors[i].width, d->tensors[i].data);
-    const struct digest sum = digest_end(g);
+    const struct digest sum = draft_sum(g);
     mem_free(g);
     digest_hex(&sum, DIGEST_BYTES, hex);
     return true;

@@ -1,9 +1,9 @@
-/* net.h - one HTTP request with retries, caps and streaming.
+/* net.h - one HTTP request with retries, caps and streaming; a file fetched and checked.
  *
  * Place: rag/net, above base; the only folder that includes curl.h.
- * Invariants: no redirect is followed; TLS is checked; a key goes over plain http to loopback
- * alone, and never into a message; bytes are counted after decompression and stop at the cap; a
- * permanent refusal is not tried again. */
+ * Invariants: a request follows no redirect; TLS is checked; a key goes over plain http to
+ * loopback alone, and never into a message; bytes are counted after decompression and stop at
+ * the cap; a permanent refusal is not tried again. */
 #ifndef KITH_RAG_NET_H
 #define KITH_RAG_NET_H
 
@@ -57,6 +57,31 @@ struct net_answer {
  * max_bytes.  `a` is filled in either case; net_answer_free it. */
 rag_err net_send(struct net *n, const struct net_request *r, struct net_answer *a);
 void net_answer_free(struct net_answer *a);
+
+/* A file to fetch (download.c).  Redirects are followed here, at most five, to https or to
+ * http on loopback, never from https to http; `key` goes to the host of url alone and not again
+ * once a redirect has led away from it. */
+struct net_download {
+    const char *url;    /* https, or http on loopback */
+    const char *path;   /* of the file; its folder exists */
+    const char *sha256; /* of the file, 64 hexadecimal digits */
+    const char *key;    /* bearer token, NULL: none */
+    uint64_t bytes;     /* of the file; 0: not known */
+    uint64_t max_bytes; /* of the file where `bytes` is 0 */
+    unsigned tries;     /* in a row that bring nothing new; 0: 5 */
+    unsigned stall_ms;  /* without a byte; 0: 30000 */
+    /* Bytes so far and of all (0: not known), ten times a second at most; non-zero stops with
+     * RAG_ECANCELED.  NULL: none. */
+    int (*on_progress)(void *arg, uint64_t done, uint64_t total);
+    void *arg;
+};
+
+/* Fetches d->url to a file beside d->path ("PATH.tmp-PID-N") that gets its name only when size
+ * and hash are right; whatever fails, path is as before and no file is left beside it.  What
+ * broke off goes on where it was if the server can do that, and anew if not.  RAG_EDAMAGED:
+ * other bytes than those of sha256; RAG_ELIMIT: more of them than allowed, counted after
+ * decompression; RAG_EREFUSED, RAG_EUNAVAIL as net_send; RAG_EIO: the disk. */
+rag_err net_download(struct net *n, const struct net_download *d);
 
 /* What an answer other than 200 means (refusal.c), also one told of inside a stream. */
 enum net_verdict {
