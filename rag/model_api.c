@@ -247,13 +247,18 @@ static rag_err read_file(struct lines *l, const char *path)
     return err;
 }
 
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name); /* in no locale's order */
+}
+
 /* Files of a folder in the order of their names; folders within are not entered. */
 static rag_err read_path(struct lines *l, const char *path)
 {
     struct dirent **names = NULL;
     if (!is_folder(path))
         return read_file(l, path);
-    const int n = scandir(path, &names, NULL, alphasort);
+    const int n = scandir(path, &names, NULL, by_bytes);
     rag_err err = n < 0 ? RAG_FAIL(RAG_EIO, "%s: cannot be read", path) : RAG_OK;
     for (int i = 0; i < n; i++) {
         char file[PATH_MAX];

@@ -56,8 +56,9 @@ endif
 AM_TESTS_ENVIRONMENT = \
 	CK_TAP_LOG_FILE_NAME=-; CK_VERBOSITY=silent; CK_DEFAULT_TIMEOUT=900; \
 	CK_FORK=$(CHECK_FORK); \
+	RAG_MODELS='$(abs_top_srcdir)/models'; \
 	top_srcdir='$(abs_top_srcdir)'; top_builddir='$(abs_top_builddir)'; \
 	CC='$(CC)'; NM='$(NM)'; PYTHON='$(PYTHON)'; SANITIZE_FLAGS='$(SANITIZE_FLAGS)'; \
 	COVERAGE_FLAGS='$(COVERAGE_FLAGS)'; \
 	export CK_TAP_LOG_FILE_NAME CK_VERBOSITY CK_DEFAULT_TIMEOUT CK_FORK top_srcdir \
-	top_builddir CC NM PYTHON SANITIZE_FLAGS COVERAGE_FLAGS;
+	top_builddir CC NM PYTHON SANITIZE_FLAGS COVERAGE_FLAGS RAG_MODELS;
