@@ -149,7 +149,7 @@ enum decimal decimal_read(const char **at, const char *end, float *out)
 /* digits / 10^places without its last zeros. */
 static size_t put_fixed(bool minus, uint64_t digits, int places, char *out)
 {
-    char reversed[24];
+    char reversed[24] = {0};
     size_t n = 0, used = 0;
     while (places > 0 && digits % 10 == 0) {
         digits /= 10;
