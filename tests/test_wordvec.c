@@ -103,7 +103,8 @@ START_TEST(numbers_are_the_nearest)
         "123456789012345678901234567890", "0.30000000000000000000000000001",
         /* Halfway between two f32, and a bit above: one digit decides. */
         "1.000000059604644775390625", "1.0000000596046447753906250001",
-        "1.00000017881393432617187500", "1.000000178813934326171874999", "8589973504",
+        "1.00000017881393432617187500", "1.000000178813934326171874999", "1.000000536441803",
+        "1.000001847743988", "1.000002682209015", "1.000002920627594", "8589973504",
         "8589973503.999999999", "9007199791611905", "9007199791611904"};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         const float x = number(list[i]), y = strtof(list[i], NULL);
@@ -401,6 +402,7 @@ START_TEST(bad_headers)
     fails_text("1 99999999999999999999999999\na 1\n", "line 1: vectors of", NULL);
     fails_text("3 2\na 1.5 2.5\nb 3 4\n", "ends after 2 of the 3", NULL);
     fails_text("1 2\na 1 2\nb 3 4\n", "line 3: more words than the 1", NULL);
+    fails_text("2 1\na 1\na 1\nb 2\n", "line 4: more words than the 2", NULL);
     fails_text("99999999999999999 2\na 1 2\n",
                "99999999999999999 words of 2 numbers do not fit", "6 bytes");
     fails_text("99999999999999999999999999 2\na 1 2\n", "do not fit", NULL);
@@ -476,7 +478,7 @@ START_TEST(memory_is_bounded)
     char text[4096];
     size_t used = 0;
     for (int i = 0; i < 100; i++)
-        used += (size_t)snprintf(text + used, 40, "word%d 1 2 3 4\n", i);
+        used += (size_t)snprintf(text + used, 40, "quite-a-long-word%d 1 2 3 4\n", i);
     put(text, used);
     size_t enough = 0;
     for (size_t limit = 1; enough == 0; limit += 64) {
@@ -489,7 +491,8 @@ START_TEST(memory_is_bounded)
             ck_assert_uint_eq(v.n, 5);
         }
     }
-    ck_assert_uint_gt(enough, 100 * (16 + 8 + 7));
+    /* Numbers, offset, word, and one and a half slots. */
+    ck_assert_uint_gt(enough, 100 * (16 + 8 + 19 + 12));
     wordvec_free(&v);
 }
 END_TEST
@@ -556,15 +559,15 @@ END_TEST
 
 START_TEST(written_and_read_back)
 {
-    enum { N = 500, DIMS = 7 };
-    static char words[N * 16];
+    enum { N = 9000, DIMS = 7 }; /* more than is written at a time */
+    static char words[N * 24];
     static size_t at[N];
     static float rows[N * DIMS];
     size_t used = 0;
     srand(11);
     for (size_t i = 0; i < N; i++) {
         at[i] = used;
-        used += (size_t)snprintf(words + used, 16, "w\xc3\xa9%zu%s", i,
+        used += (size_t)snprintf(words + used, 24, "w\xc3\xa9%zu%s", i,
                                  _i == 0 && i % 5 == 0 ? " 1 2" : "") +
                 1;
         for (size_t k = 0; k < DIMS; k++) {
@@ -650,6 +653,14 @@ START_TEST(not_written)
             ck_assert(stat(path, &st) == 0 && (st.st_size == 3) == !can);
         }
     }
+    char *longest = calloc(WORDVEC_LINE_MAX + 1, 1);
+    memset(longest, 'x', WORDVEC_LINE_MAX);
+    const struct wordvec far = {.n = 1, .dims = 2, .words = longest, .at = at, .vectors = rows};
+    for (int binary = 0; binary < 2; binary++) {
+        ck_assert_int_eq(wordvec_write(path, binary, &far), RAG_EINVAL);
+        ck_assert_ptr_nonnull(strstr(rag_error_message(), "xxx...\", makes too long"));
+    }
+    free(longest);
     char word[] = "a";
     struct wordvec v = {.n = 1, .dims = 2, .words = word, .at = at, .vectors = rows};
     rows[1] = NAN;

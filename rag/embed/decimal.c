@@ -15,8 +15,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <float.h>
-
 #include "ann/io/json.h"
 #include "rag/embed/decimal.h"
 
@@ -26,7 +24,8 @@ static const double tens[TEN_MAX + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6
                                          1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                          1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-/* digits * 10^e as the nearest f32; false: not sure to be it. */
+/* digits * 10^e as the nearest f32; false: not sure to be it.  What passes is 0 or normal: from
+ * 1e-22 to 1e38. */
 static bool quick(uint64_t digits, int e, float *out)
 {
     if (digits > (uint64_t)1 << 53 || e < -TEN_MAX || e > TEN_MAX)
@@ -35,8 +34,7 @@ static bool quick(uint64_t digits, int e, float *out)
     uint64_t bits;
     memcpy(&bits, &d, sizeof bits);
     /* Halfway between two f32, d may have been rounded to there: which side is not known. */
-    if (digits != 0 &&
-        (d < (double)FLT_MIN || d > (double)FLT_MAX || (bits & 0x1fffffff) == 0x10000000))
+    if ((bits & 0x1fffffff) == 0x10000000)
         return false;
     *out = (float)d;
     return true;
@@ -83,21 +81,15 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The digits at *s, appended to *digits as long as 19 fit; returns how many were left off. */
-static int take_digits(const char **s, const char *end, uint64_t *digits, bool *cut)
+/* Appends the digits at *s to *digits until that has 19: too many for quick, so that what is
+ * left off does not matter. */
+static void take_digits(const char **s, const char *end, uint64_t *digits)
 {
     const char *p = *s;
-    int left = 0;
-    for (; p < end && is_digit(*p); p++) {
-        if (*digits < UINT64_C(1000000000000000000)) {
+    for (; p < end && is_digit(*p); p++)
+        if (*digits < UINT64_C(1000000000000000000))
             *digits = *digits * 10 + (uint64_t)(*p - '0');
-        } else {
-            *cut = true;
-            left += left < 1000000;
-        }
-    }
     *s = p;
-    return left;
 }
 
 /* The exponent at s, if there is a whole one; *e grows by it (or by a million). */
@@ -125,15 +117,14 @@ enum decimal decimal_read(const char **at, const char *end, float *out)
     p += p < end && (*p == '-' || *p == '+');
     const char *const first = p;
     uint64_t digits = 0;
-    bool cut = false;
-    int e = take_digits(&p, end, &digits, &cut);
+    int e = 0;
+    take_digits(&p, end, &digits);
     bool any = p > first;
     if (p < end && *p == '.') {
         const char *const fraction = ++p;
-        const int left = take_digits(&p, end, &digits, &cut);
-        const ptrdiff_t n = p - fraction;
-        any = any || n > 0;
-        e -= n < 1000000 ? (int)n - left : 1000000;
+        take_digits(&p, end, &digits);
+        any = any || p > fraction;
+        e = p - fraction < 1000000 ? -(int)(p - fraction) : -1000000;
     }
     if (!any) {
         const size_t n = named(first, end);
@@ -144,7 +135,7 @@ enum decimal decimal_read(const char **at, const char *end, float *out)
     }
     p = take_exponent(p, end, &e);
     float x;
-    if (!cut && quick(digits, e, &x)) {
+    if (quick(digits, e, &x)) {
         *out = minus ? -x : x;
         *at = p;
         return DECIMAL_OK;
@@ -158,7 +149,7 @@ enum decimal decimal_read(const char **at, const char *end, float *out)
 /* digits / 10^places without its last zeros. */
 static size_t put_fixed(bool minus, uint64_t digits, int places, char *out)
 {
-    char reversed[24];
+    char reversed[24] = {0};
     size_t n = 0, used = 0;
     while (places > 0 && digits % 10 == 0) {
         digits /= 10;
