@@ -141,7 +141,7 @@ static size_t on_body(char *data, size_t each, size_t count, void *arg)
         const size_t left = WORDS_MAX - f->nwords;
         memcpy(f->words + f->nwords, data, n < left ? n : left);
         f->nwords += n < left ? n : left;
-        return n;
+        return f->nwords < WORDS_MAX ? n : 0; /* some refusals have no end */
     }
     if (!f->begun && !begin(f, status))
         return 0;
@@ -258,7 +258,7 @@ static rag_err judge(struct download *f, CURLcode code, char **next, bool *again
         return RAG_FAIL(RAG_EUNAVAIL, "%s: the rest came from another place of the file",
                         f->to.host);
     }
-    if (code != CURLE_OK)
+    if (code != CURLE_OK && f->nwords < WORDS_MAX)
         return net_fail_transfer(f->to.host, code, again);
     if (f->begun)
         return check_whole(f, again);
@@ -278,6 +278,9 @@ static rag_err go_to(struct download *f, const char *url, bool led)
 {
     struct net_place to;
     const rag_err err = net_read_url(url, &to);
+    if (err == RAG_EINVAL && led) /* without the words of whoever led here */
+        return RAG_FAIL(RAG_EREFUSED, "%s: a redirect to what is no address of a file",
+                        f->to.host);
     if (err)
         return err;
     if (!to.secure && (!to.loopback || (led && f->to.secure)))
