@@ -1,5 +1,5 @@
 # Tests of the program `rag`; see tests/local.mk for what to add here.
-shell_tests += tests/rag_cli.sh tests/rag_export.sh tests/rag_help.sh tests/rag_kill.sh
+shell_tests += tests/rag_cli.sh tests/rag_model.sh tests/rag_export.sh tests/rag_help.sh tests/rag_kill.sh
 EXTRA_DIST += tests/killpoint.c
 unit_tests += tests/rag_faults.test
 tests_rag_faults_test_SOURCES = tests/test_rag_faults.c tests/badserver.c tests/badserver.h

@@ -7,7 +7,7 @@ rag=$(cd "$top_builddir" && pwd)/rag/rag
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-unset RAG_STORE RAG_CONFIG RAG_EMBEDDER RAG_CHAT_MODEL OPENAI_API_KEY XDG_DATA_HOME
+unset RAG_STORE RAG_CONFIG RAG_EMBEDDER RAG_CHAT_MODEL OPENAI_API_KEY XDG_DATA_HOME RAG_BUDGET
 export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config NO_COLOR=1
 failed=0
 
@@ -52,7 +52,7 @@ head -c 2000 /dev/zero | tr '\0' 'x' >docs/big.txt
 # ---- a first run, without key, network or settings
 gives 0 add docs --max-bytes 1000
 silent
-talks "builtin:hash-v1"
+talks "static:english-v1"
 talks "skipped docs/binary.dat"
 talks "skipped docs/old.log: ignored"
 talks "skipped docs/link.txt: a link that leaves"
@@ -93,8 +93,8 @@ for mode in hybrid static vector text exact; do
 done
 gives 0 search "lazy dog" --fusion rrf -k 1 --explain
 says '"ranks":{"vector":'
-gives 1 search "lazy dog" --mode contextual
-talks "contextual.model"
+gives 0 search "lazy dog" --mode contextual -k 1
+says "docs/fox.txt"
 gives 0 search "lazy dog" --mode contextual --contextual builtin:hash-v1 -k 1
 says "docs/fox.txt"
 id=$("$rag" search "lazy dog" -k 1 --format ids)

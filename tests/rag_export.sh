@@ -45,7 +45,7 @@ open("docs/two words.md", "w").write(
 open("docs/other.txt", "w").write("Straße ÉTÉ 東京 naïve\n")
 open("docs/empty.txt", "w").write("")
 PY
-gives 0 add docs
+gives 0 add docs --embedder builtin:hash-v1
 gives 0 export
 cp out passages
 

@@ -129,8 +129,7 @@ static void announce(rag_store *s, bool fresh)
     if (!fresh || rag_get_status(s, &st) != RAG_OK)
         return;
     if (strcmp(st.embedder, "builtin:hash-v1") == 0)
-        run_say("a new store with builtin:hash-v1, which knows no meaning, only spelling (for "
-                "meaning: rag reindex --embedder ollama:nomic-embed-text, for one)");
+        run_say("a new store with builtin:hash-v1, which knows no meaning, only spelling");
     else
         run_say("a new store with %s, %u dimensions", st.embedder, st.dims);
 }

@@ -31,6 +31,7 @@
 #define SLICE         32   /* dimensions of a step's piece of work */
 #define HELD_BACK     50   /* one text of so many is not learnt from */
 #define SIF           1e-3 /* a of the weights */
+#define LATIN_END     0xCA /* first byte in UTF-8 of what is no Latin letter or sign */
 #define DIMS          256
 #define EPOCHS        3
 #define RATE          0.02
@@ -187,14 +188,21 @@ static rag_err turn(const struct study *s, float *x, size_t n, bool normalise)
     return RAG_OK;
 }
 
+/* How often each token stands in the texts, for mem_free; NULL: out of memory. */
+static size_t *count_tokens(const struct study *s)
+{
+    size_t *counts = mem_zalloc(s->vocabulary, sizeof *counts);
+    for (size_t i = 0; counts && i < s->at[s->d->n]; i++)
+        counts[s->ids[i]]++;
+    return counts;
+}
+
 static rag_err weigh_tokens(struct study *s)
 {
     const size_t all = s->at[s->d->n];
-    size_t *counts = mem_zalloc(s->vocabulary, sizeof *counts);
+    size_t *counts = count_tokens(s);
     if (!counts)
         return RAG_FAIL(RAG_ENOMEM, "out of memory for %zu counts", s->vocabulary);
-    for (size_t i = 0; i < all; i++)
-        counts[s->ids[i]]++;
     for (size_t t = 0; t < s->vocabulary; t++) {
         const double share = (double)counts[t] / (double)all;
         const float weight = (float)(SIF / (SIF + share));
@@ -307,32 +315,71 @@ static void judge(const struct study *s, double *learnt, double *held)
     *held = counts[1] ? sums[1] / (double)counts[1] : 0;
 }
 
-static rag_err write_table(const struct study *s, const char *path,
-                           const struct distill_report *r)
+/* Whether a token is worth a row: what no text can hold, and what none held of a script that
+ * the texts are not in, is not.  A word of such tokens is then unknown, as it was to the
+ * training. */
+static bool is_kept(const struct study *s, const size_t *counts, size_t t)
 {
-    const size_t n = wordpiece_count(s->words);
-    const char *first = wordpiece_token(s->words, 0), *last = wordpiece_token(s->words, n - 1);
+    const char *token = wordpiece_token(s->words, t);
+    if (strncmp(token, "[unused", 7) == 0)
+        return false;
+    for (const char *c = token; *c && counts[t] == 0; c++)
+        if ((unsigned char)*c >= LATIN_END)
+            return false;
+    return true;
+}
+
+/* Moves the rows of the tokens that are kept together, and their names to names; how many. */
+static size_t gather(struct study *s, const size_t *counts, char *names, size_t *bytes)
+{
+    size_t n = 0;
+    *bytes = 0;
+    for (size_t t = 0; t < s->vocabulary; t++) {
+        const char *token = wordpiece_token(s->words, t);
+        const size_t length = strlen(token) + 1;
+        if (!is_kept(s, counts, t))
+            continue;
+        memcpy(names + *bytes, token, length);
+        memmove(s->rows + n * s->dims, s->rows + t * s->dims, s->dims * sizeof *s->rows);
+        *bytes += length;
+        n++;
+    }
+    return n;
+}
+
+static rag_err write_table(struct study *s, const char *path, const struct distill_report *r)
+{
+    const char *first = wordpiece_token(s->words, 0);
+    const char *last = wordpiece_token(s->words, s->vocabulary - 1);
     struct model_draft *extra = mem_zalloc(1, sizeof *extra);
-    if (!extra)
-        return RAG_FAIL(RAG_ENOMEM, "out of memory for a model");
-    model_put_text(extra, "source", s->d->source ? s->d->source : "");
-    model_put_text(extra, "licence", s->d->licence ? s->d->licence : "");
-    model_put_text(extra, "teacher", encoder_facts(s->d->teacher).name);
-    model_put_text(extra, "teacher-revision", encoder_facts(s->d->teacher).revision);
-    model_put_number(extra, "texts", r->texts);
-    model_put_number(extra, "text-tokens", r->tokens);
-    model_put_number(extra, "seed", s->d->seed);
-    const struct table_parts p = {.name = s->d->name ? s->d->name : "distilled",
-                                  .words = first,
-                                  .bytes = (size_t)(last + strlen(last) + 1 - first),
-                                  .n = n,
-                                  .wordpiece = true,
-                                  .lower = wordpiece_lower(s->words),
-                                  .dims = (uint32_t)s->dims,
-                                  .stride = s->dims,
-                                  .rows = s->rows};
-    rag_err err = table_write(&p, path, extra);
+    char *names = mem_alloc((size_t)(last + strlen(last) + 1 - first));
+    size_t *counts = count_tokens(s), bytes = 0;
+    rag_err err = RAG_OK;
+    if (!extra || !names || !counts) {
+        err = RAG_FAIL(RAG_ENOMEM, "out of memory for a model");
+    } else {
+        const size_t n = gather(s, counts, names, &bytes);
+        model_put_text(extra, "source", s->d->source ? s->d->source : "");
+        model_put_text(extra, "licence", s->d->licence ? s->d->licence : "");
+        model_put_text(extra, "teacher", encoder_facts(s->d->teacher).name);
+        model_put_text(extra, "teacher-revision", encoder_facts(s->d->teacher).revision);
+        model_put_number(extra, "texts", r->texts);
+        model_put_number(extra, "text-tokens", r->tokens);
+        model_put_number(extra, "seed", s->d->seed);
+        const struct table_parts p = {.name = s->d->name ? s->d->name : "distilled",
+                                      .words = names,
+                                      .bytes = bytes,
+                                      .n = n,
+                                      .wordpiece = true,
+                                      .lower = wordpiece_lower(s->words),
+                                      .dims = (uint32_t)s->dims,
+                                      .stride = s->dims,
+                                      .rows = s->rows};
+        err = table_write(&p, path, extra);
+    }
     mem_free(extra);
+    mem_free(names);
+    mem_free(counts);
     return err;
 }
 
