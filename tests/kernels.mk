@@ -6,3 +6,5 @@ shell_tests += tests/isa.sh tests/neon.sh
 unit_tests += tests/rows.test tests/row_kernels.test
 tests_row_kernels_test_SOURCES = tests/test_row_kernels.c tests/kernels_support.h
 tests_rows_test_SOURCES = tests/test_rows.c
+unit_tests += tests/layer_kernels.test
+tests_layer_kernels_test_SOURCES = tests/test_layer_kernels.c tests/kernels_support.h

@@ -12,11 +12,12 @@ done
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 cd "$src" || exit 1
-for name in kernels code_kernels row_kernels; do
+for name in kernels code_kernels row_kernels layer_kernels; do
     "$cross" -std=gnu11 -O2 -Wall -Wextra -ffp-contract=fast -DKERNELS_PLAIN -DHAVE_NEON=1 -I. \
         -static -pthread -o "$scratch/$name" "tests/test_$name.c" ann/kernels/dispatch.c \
         ann/kernels/scalar.c ann/kernels/code_scalar.c ann/kernels/neon.c \
         ann/kernels/code_neon.c ann/kernels/rows_scalar.c ann/kernels/rows_neon.c \
+        ann/kernels/layers_scalar.c ann/kernels/layers_neon.c \
         -lm || exit 1
     for isa in neon scalar; do
         "$emulator" "$scratch/$name" "$isa" || { echo "FAILED $name $isa"; exit 1; }
@@ -24,4 +25,6 @@ for name in kernels code_kernels row_kernels; do
 done
 
 # A core without the dot-product instructions.
-"$emulator" -cpu cortex-a53 "$scratch/code_kernels" neon || { echo "FAILED cortex-a53"; exit 1; }
+for name in code_kernels layer_kernels; do
+    "$emulator" -cpu cortex-a53 "$scratch/$name" neon || { echo "FAILED cortex-a53 $name"; exit 1; }
+done
