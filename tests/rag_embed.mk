@@ -33,3 +33,7 @@ fuzz-wordvec: tests/fuzz_wordvec.test
 	  $(UTF8PROC_LIBS) $(ZLIB_LIBS) -lm
 	tests/fuzz/fuzz_wordvec -max_total_time=$(FUZZ_SECONDS) -max_len=65536 \
 	  tests/fuzz/corpus-wordvec
+unit_tests += tests/encoder.test
+tests_encoder_test_SOURCES = tests/test_encoder.c tests/model_data.c tests/model_data.h
+tests_encoder_test_LDADD = $(rag_test_libs)
+EXTRA_DIST += tests/data/minilm_reference.jsonl tests/data/wordpiece_reference.jsonl
