@@ -114,7 +114,7 @@ static rag_err read_part(struct model *m, const wire_value *v)
                         "%s: tensor %s has %zu bytes, not those of %llu x %llu %s", m->path,
                         p->name, p->bytes, (unsigned long long)p->rows,
                         (unsigned long long)p->width, p->type);
-    if ((uintptr_t)p->data % ALIGN != 0)
+    if (p->bytes > 0 && (uintptr_t)p->data % ALIGN != 0)
         return damaged(m, "a tensor that begins on no multiple of 64 bytes");
     return RAG_OK;
 }

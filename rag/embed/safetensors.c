@@ -72,6 +72,8 @@ static rag_err read_entry(struct safetensors *s, const char *name, const struct 
     const struct js *places = js_get(v, "data_offsets");
     uint64_t from, to;
     size_t k = 0;
+    if (js_kind(v) != JS_OBJECT || !*type)
+        return wrong(s, name, "it is no object with a dtype");
     while (k < sizeof types / sizeof *types && strcmp(types[k].name, type) != 0)
         k++;
     if (k == sizeof types / sizeof *types) {
