@@ -102,6 +102,20 @@ gives 0 status
 says '"embedder":"static:english-v1"'
 gives 0 verify
 
+# ---- a budget bounds what one question makes; what it made is kept
+for i in $(seq 130); do
+    echo "Report $i on ships, harbours and the weather of the coast, with number $((i * 7919))." >"docs/r$i.txt"
+done
+gives 0 add docs
+n=$(kept)
+gives 0 search "weather at sea" --budget 1
+m=$(kept)
+[ $((m - n)) -le 40 ] || fail "a millisecond made $((m - n)) vectors"
+gives 0 search "weather at sea" --budget none
+[ $(($(kept) - m)) -ge 50 ] || fail "without a budget $(($(kept) - m)) vectors were made"
+rm docs/r*.txt
+gives 0 sync docs --force
+
 # ---- without the second model the first look counts, and that is said
 mkdir -p few
 ln -s "$models/english-v1.kith" few/

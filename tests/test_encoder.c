@@ -269,32 +269,21 @@ END_TEST
 
 START_TEST(bad_folders)
 {
-    static const char *const configs[] = {
-        "",
-        "[]",
-        "{}",
-        "{\"hidden_size\":32}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\",\"hidden_size\":-32,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\",\"hidden_size\":64,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"relu\",\"hidden_size\":32,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"gpt2\",\"hidden_act\":\"gelu\",\"hidden_size\":32,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\",\"hidden_size\":32,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":3,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\",\"hidden_size\":32,"
-        "\"num_hidden_layers\":3,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":60}",
-        "{\"model_type\":\"bert\",\"hidden_act\":\"gelu\",\"hidden_size\":32,"
-        "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":64,"
-        "\"max_position_embeddings\":24,\"vocab_size\":59}"};
+#define CONFIG(type, act, dims, layers, heads, words)                                          \
+    ("{\"model_type\":\"" type "\",\"hidden_act\":\"" act "\",\"hidden_size\":" dims           \
+     ",\"num_hidden_layers\":" layers ",\"num_attention_heads\":" heads                        \
+     ",\"intermediate_size\":64,\"max_position_embeddings\":24,\"vocab_size\":" words "}")
+    static const char *const configs[] = {"",
+                                          "[]",
+                                          "{}",
+                                          "{\"hidden_size\":32}",
+                                          CONFIG("bert", "gelu", "-32", "2", "2", "60"),
+                                          CONFIG("bert", "gelu", "64", "2", "2", "60"),
+                                          CONFIG("bert", "relu", "32", "2", "2", "60"),
+                                          CONFIG("gpt2", "gelu", "32", "2", "2", "60"),
+                                          CONFIG("bert", "gelu", "32", "2", "3", "60"),
+                                          CONFIG("bert", "gelu", "32", "3", "2", "60"),
+                                          CONFIG("bert", "gelu", "32", "2", "2", "59")};
     struct tiny t;
     tiny_make(&t, "F32", "", 0);
     for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {

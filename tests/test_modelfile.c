@@ -127,6 +127,28 @@ START_TEST(damage)
 }
 END_TEST
 
+/* A pad that is one byte short: all that follows begins at other places. */
+START_TEST(tensors_out_of_line)
+{
+    static const unsigned char head[] = {0xa1, 'a', 0xa3, 'f', '3', '2'};
+    size_t bytes, at = 0;
+    struct model *m = NULL;
+    write_sample();
+    unsigned char *all = slurp(&bytes);
+    while (at + sizeof head < bytes && memcmp(all + at, head, sizeof head) != 0)
+        at++;
+    at += sizeof head + 18; /* rows and width */
+    ck_assert_int_eq(all[at], 0xc6);
+    ck_assert_int_gt(all[at + 4], 0);
+    all[at + 4]--;
+    memmove(all + at + 5, all + at + 6, bytes - at - 6);
+    tiny_write(dir, "m.kith", all, bytes - 1);
+    ck_assert_int_eq(model_open(path, &m), RAG_EDAMAGED);
+    ck_assert_ptr_nonnull(strstr(rag_error_message(), "multiple of 64"));
+    free(all);
+}
+END_TEST
+
 START_TEST(later_and_other_files)
 {
     size_t bytes;
@@ -314,6 +336,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, what_is_written_is_read);
     tcase_add_test(t, damage);
+    tcase_add_test(t, tensors_out_of_line);
     tcase_add_test(t, later_and_other_files);
     tcase_add_test(t, damaged_head_of_a_real_one);
     tcase_add_test(t, tensors);

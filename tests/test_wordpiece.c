@@ -146,22 +146,24 @@ static size_t scan_all(const char *text, size_t bytes, size_t room, uint32_t *ou
 /* Bytes of any kind, in any room: the same ids, all of them tokens. */
 START_TEST(hostile_bytes)
 {
-    static const char *const pieces[] = {"\xff",
-                                         "\xc3",
-                                         "\xe2\x80\x99",
-                                         "\xe4\xb8\xad",
-                                         "\0",
-                                         "\xcc\x81",
-                                         "\xf0\x9f\x98\x80",
-                                         "a",
-                                         "##",
-                                         " ",
-                                         "[CLS]",
-                                         "\n",
-                                         "straße",
-                                         "ﬁ",
-                                         "가",
-                                         "\xef\xbf\xbd"};
+    static const char *const pieces[] = {
+        "zqxzjqvkzxqzjxqvzkqxjzqvxkzqjxzvqkxjzqxvzkqjxzqvkxzjqxzvkqzjxqvzkxqzjvxqkzjxqzvkxqjz=",
+        "\xff",
+        "\xc3",
+        "\xe2\x80\x99",
+        "\xe4\xb8\xad",
+        "\0",
+        "\xcc\x81",
+        "\xf0\x9f\x98\x80",
+        "a",
+        "##",
+        " ",
+        "[CLS]",
+        "\n",
+        "straße",
+        "ﬁ",
+        "가",
+        "\xef\xbf\xbd"};
     char text[2048];
     if (!words)
         return;

@@ -173,7 +173,8 @@ ALWAYS_INLINE void score(const float *queries, const float *keys, size_t width, 
     }
 }
 
-/* e^(s - highest) of scores [tokens], 0 behind them; returns 1 / their sum. */
+/* e^(s - highest) of scores [tokens], behind them below 2e-38; returns 1 / their sum, to which
+ * what is behind adds nothing, for the highest is 1. */
 ALWAYS_INLINE float softmax(float *scores, size_t tokens, size_t padded)
 {
     for (size_t t = tokens; t < padded; t++)
@@ -188,12 +189,7 @@ ALWAYS_INLINE float softmax(float *scores, size_t tokens, size_t padded)
         vf_store(scores + t, e);
         sum = vf_add(sum, e);
     }
-    float rest = 0;
-    for (size_t t = tokens; t < padded; t++) {
-        rest += scores[t];
-        scores[t] = 0;
-    }
-    return 1 / (vf_total(sum) - rest);
+    return 1 / vf_total(sum);
 }
 
 /* rows of a->out from first on = weights [ROWS_AT_ONCE][padded] times a->v, times by. */

@@ -124,7 +124,7 @@ static rag_err take_rows(struct table *t, const struct safetensors *s, size_t to
         int64_t row = (int64_t)i;
         if (mapped)
             memcpy(&row, map.data + i * sizeof row, sizeof row);
-        if (row < 0 || (uint64_t)row >= rows.rows) {
+        if ((uint64_t)row >= rows.rows) {
             err = RAG_FAIL(RAG_EFORMAT, "%s: token %zu has row %lld of %zu", path, i,
                            (long long)row, rows.rows);
             break;

