@@ -241,9 +241,9 @@ END_TEST
 START_TEST(texts)
 {
     struct tiny t;
-    static const char *const some[] = {"The cats sat on the mat", "", "dog dog dog",
-                                       "the cat the cat the cat the cat the cat the cat the cat"
-                                       " the cat the cat the cat the cat"};
+    static const char long_text[] =
+        "the cat the cat the cat the cat the cat the cat the cat the cat the cat the cat";
+    static const char *const some[] = {"The cats sat on the mat", "", "dog dog dog", long_text};
     tiny_make(&t, "F32", "", 1);
     struct encoder *e = open_folder(&t);
     ck_assert_int_eq(encoder_embed(e, some, 4, NULL, vectors), RAG_OK);
