@@ -217,8 +217,8 @@ START_TEST(word2vec_text)
         "3 2\r\nthe 0.5 -1\r\nking 2 3e-2\r\n</s> 0 7\r\n",
         "3 2 \nthe 0.5 -1 \nking 2 3e-2 \n</s> 0 7 ",
         "3\t2\nthe\t0.5\t-1\nking\t2\t3e-2\n</s>\t0\t7\n",
-        "\xef\xbb\xbf"
-        "3 2\n\nthe  0.5  -1\n\nking 2 3e-2\n  \n</s> 0 7\n\n\n"};
+        ("\xef\xbb\xbf"
+         "3 2\n\nthe  0.5  -1\n\nking 2 3e-2\n  \n</s> 0 7\n\n\n")};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         struct wordvec v = read_text(same[i]);
         ck_assert_uint_eq(v.n, 3);
