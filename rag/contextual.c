@@ -2,9 +2,9 @@
  *
  * Place: rag.  The first embedder and the words narrow; a model that is dearer and better
  * judges what is left, by vectors that are made when they are first needed and then kept.
- * Invariants: a vector is compared with the question's of the same embedder alone; a store that
- * cannot be written (another writes, a full or read-only disk) is searched all the same, only
- * nothing is kept. */
+ * Invariants: a vector is compared with the question's of the same embedder alone; where
+ * vectors cannot be kept (another process writes, the disk is full) the search goes on without.
+ */
 #include <config.h>
 
 #include <math.h>
@@ -14,9 +14,10 @@
 #include "ann/base/memory.h"
 #include "rag/internal.h"
 
-#define BATCH      16 /* texts between two looks at the clock */
-#define FIRST_LOOK 4  /* the first batch is small: how fast this machine is, is not known yet  \
-                       */
+#define BATCH 16 /* texts between two looks at the clock */
+#define FIRST_LOOK                                                                             \
+    4 /* the first batch is small: how fast this machine is, is not known yet                  \
+       */
 
 struct judging {
     struct rag_store *s;
@@ -76,7 +77,7 @@ rag_err contextual_open(struct rag_store *s, const char *uri)
 static rag_err keep_all(const struct judging *j, size_t first, size_t n, size_t dims,
                         const float *vectors)
 {
-    rag_err err = store_begin(j->s->store);
+    rag_err err = store_begin_now(j->s->store); /* a question does not wait for a writer */
     for (size_t i = 0; i < n && !err; i++)
         err = store_vector_put(j->s->store, j->s->second_row.id, &j->keys[first + i], dims,
                                vectors + i * dims);

@@ -21,6 +21,7 @@
 #include "rag/embed/model.h"
 #include "rag/embed/static.h"
 #include "rag/internal.h"
+#include "rag/judge.h"
 
 #define CONFIG_MOST ((size_t)1 << 20)
 #define TEXT_LEAST  20 /* bytes; what is shorter is no text to learn from */
@@ -314,6 +315,57 @@ static rag_err distill_lines(const rag_distill_options *o, const struct lines *l
     return err;
 }
 
+struct judging {
+    struct encoder *teacher;
+    struct pool *pool;
+    struct table *table;
+};
+
+static rag_err by_teacher(void *arg, const char *const *texts, size_t n, float *vectors)
+{
+    const struct judging *j = arg;
+    return encoder_embed(j->teacher, texts, n, j->pool, vectors);
+}
+
+static rag_err by_table(void *arg, const char *const *texts, size_t n, float *vectors)
+{
+    const struct judging *j = arg;
+    const size_t dims = table_facts(j->table).dims;
+    for (size_t i = 0; i < n; i++)
+        table_embed(j->table, texts[i], strlen(texts[i]), vectors + i * dims);
+    return RAG_OK;
+}
+
+static rag_err judge_one(const rag_distill_options *o, struct judging *j, const char *folder)
+{
+    struct collection *c = NULL;
+    double teacher = 0, result = 0;
+    rag_err err = collection_open(folder, &c);
+    if (!err)
+        err = collection_judge(c, encoder_facts(j->teacher).dims, by_teacher, j, &teacher);
+    if (!err)
+        err = collection_judge(c, table_facts(j->table).dims, by_table, j, &result);
+    if (!err && o->on_judged)
+        o->on_judged(o->judged_arg, folder, collection_questions(c), teacher, result);
+    collection_close(c);
+    return err;
+}
+
+static rag_err judge_all(const rag_distill_options *o, struct encoder *teacher, struct pool *p)
+{
+    struct judging j = {teacher, p, NULL};
+    struct model *m = NULL;
+    if (o->ncollections == 0)
+        return RAG_OK;
+    rag_err err = model_open(o->output, &m);
+    if (!err)
+        err = table_open_model(m, &j.table);
+    for (size_t i = 0; i < o->ncollections && !err; i++)
+        err = judge_one(o, &j, o->collections[i]);
+    table_close(j.table);
+    return err;
+}
+
 rag_err rag_distill(const rag_distill_options *o, rag_distill_report *report)
 {
     rag_distill_options with = RAG_DISTILL_OPTIONS_INIT;
@@ -332,6 +384,8 @@ rag_err rag_distill(const rag_distill_options *o, rag_distill_report *report)
             pool_create(with.threads ? with.threads : pool_default_threads(), &p));
     if (!err)
         err = distill_lines(&with, &l, teacher, p, &r);
+    if (!err)
+        err = judge_all(&with, teacher, p);
     if (!err && report) {
         const rag_distill_report full = {sizeof full, r.texts, r.tokens,      r.kept,
                                          r.before,    r.after, r.held_before, r.held_after};

@@ -560,6 +560,14 @@ typedef struct rag_distill_options {
     unsigned threads; /* 0: as ann_threads_default */
     rag_progress_fn progress;
     void *progress_arg;
+    const char *const *collections; /* [ncollections] folders of BEIR's shape
+                                       (corpus.jsonl, queries.jsonl, qrels.tsv)
+                                       to judge both by afterwards */
+    size_t ncollections;
+    /* Of each: nDCG@10 of vectors alone, 0..1; questions: how many. */
+    void (*on_judged)(void *arg, const char *collection, uint64_t questions,
+                      double teacher, double result);
+    void *judged_arg;
 } rag_distill_options;
 
 #define RAG_DISTILL_OPTIONS_INIT \

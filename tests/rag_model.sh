@@ -116,6 +116,39 @@ gives 0 search "weather at sea" --budget none
 rm docs/r*.txt
 gives 0 sync docs --force
 
+# ---- the table itself, for other programs
+gives 0 export vectors --of tokens --format word2vec -o tokens.txt
+[ "$(head -1 tokens.txt)" = "$("$rag" model list | sed -n 's/.*english-v1.*"dims":\([0-9]*\),"tokens":\([0-9]*\).*/\2 \1/p')" ] ||
+    fail "the table of tokens: $(head -1 tokens.txt)"
+grep -q '^physician ' tokens.txt || fail "no token physician"
+
+# ---- a model fetched: each file pinned
+if command -v python3 >/dev/null; then
+    mkdir -p hub/me/small/resolve/main
+    cp docs/travel.md hub/me/small/resolve/main/config.json
+    python3 - hub >port <<'PY' &
+import functools, http.server, sys
+h = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), h)
+print(s.server_address[1], flush=True)
+s.serve_forever()
+PY
+    server=$!
+    for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
+    export RAG_HUB=http://127.0.0.1:$(cat port)
+    sum=$(sha256sum docs/travel.md | cut -d' ' -f1)
+    gives 0 model get me/small --pin "config.json=$sum"
+    cmp docs/travel.md .local/share/kith/models/me--small/config.json || fail "another file was fetched"
+    gives 1 model get me/other
+    talks "--pin"
+    "$rag" model get me/small2 --pin "config.json=$sum" >out 2>err && fail "a model that is not there was fetched"
+    cp docs/money.md hub/me/small/resolve/main/config.json
+    rm -r .local/share/kith/models/me--small
+    gives 4 model get me/small --pin "config.json=$sum"
+    [ -e .local/share/kith/models/me--small ] && fail "a file with another hash became a model"
+    kill "$server"
+fi
+
 # ---- without the second model the first look counts, and that is said
 mkdir -p few
 ln -s "$models/english-v1.kith" few/
@@ -158,6 +191,15 @@ says '"texts":150'
 gives 0 distill local:minilm-l6-v2 texts.txt -o two.kith --dims 32 --epochs 2 -t 2 --name one
 cmp one.kith two.kith || fail "two threads make another file than one"
 gives 0 embed doctor --embedder static:./one.kith
+mkdir -p judged
+printf '{"_id":"a","title":"Cats","text":"A kitten naps."}\n{"_id":"b","title":"","text":"Stocks fell."}\n' >judged/corpus.jsonl
+printf '{"_id":"1","text":"cat"}\n{"_id":"2","text":"shares on the market"}\n{"_id":"3","text":"nothing"}\n' >judged/queries.jsonl
+printf 'query-id\tcorpus-id\tscore\n1\ta\t1\n2\tb\t2\n2\tz\t1\n3\ta\t0\n' >judged/qrels.tsv
+gives 0 distill local:minilm-l6-v2 texts.txt -o judged.kith --dims 32 --epochs 1 --judge judged
+says '"collection":"judged","questions":2'
+says '"teacher_ndcg10":1}'
+gives 1 distill local:minilm-l6-v2 texts.txt -o judged.kith --dims 32 --epochs 1 --judge docs
+talks "corpus.jsonl"
 gives 1 distill local:minilm-l6-v2 docs -o none.kith
 talks "texts to learn from"
 gives 2 distill local:minilm-l6-v2 texts.txt

@@ -698,7 +698,7 @@ START_TEST(names_and_pins)
     ck_assert_int_eq(get_model("no-such", 0), RAG_ENOENT);
     ck_assert(strstr(rag_error_message(), "all-MiniLM-L6-v2") != NULL);
     ck_assert_int_eq(get_model("me/tiny", 0), RAG_EINVAL);
-    ck_assert(strstr(rag_error_message(), "--sha256 model.safetensors=HEX") != NULL);
+    ck_assert(strstr(rag_error_message(), "--pin model.safetensors=HEX") != NULL);
     ck_assert_int_eq(get_model("all-MiniLM-L6-v2", 3), RAG_EINVAL);
     ck_assert(!exists("models"));
 

@@ -68,7 +68,7 @@ ALWAYS_INLINE float vf_lowest(vf x)
 }
 ALWAYS_INLINE void vf_bytes(vf x, uint8_t *p)
 {
-    *p = (uint8_t)x;
+    *p = (uint8_t)(x > 0 ? x : 0); /* at most 255; no number: 0 */
 }
 ALWAYS_INLINE vf vf_widen(const int8_t *p)
 {

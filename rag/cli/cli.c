@@ -132,6 +132,10 @@ static const struct cmd_option options[] = {
      "dimensions, a multiple of 16 (default 256)"},
     {"epochs", 0, "N", CMD_COUNT, AT(epochs), 0, 1, 1000, NULL, " distill ",
      "times that all texts are gone through (default 3)"},
+    {"judge", 0, "FOLDER", CMD_LIST, AT(judge), 0, 0, 0, NULL, " distill ",
+     "tell nDCG@10 of the result and of the teacher on a collection (corpus.jsonl, "
+     "queries.jsonl, "
+     "qrels.tsv); may be given again"},
     {"seed", 0, "N", CMD_COUNT, AT(seed), 0, 0, UINT64_MAX, NULL, " distill ",
      "of the order of texts (default 0)"},
     {"id-field", 0, "NAME", CMD_TEXT, AT(id_field), 0, 0, 0, NULL, " add sync import ",

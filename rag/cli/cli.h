@@ -32,7 +32,7 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    struct cmd_list include, exclude, where, pins;
+    struct cmd_list include, exclude, where, pins, judge;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
         depth, dims, epochs, seed;
     double share, min_score, temperature, budget_ms;

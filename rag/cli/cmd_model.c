@@ -139,6 +139,26 @@ static rag_err report(const struct args *a, const rag_distill_report *r)
     return err;
 }
 
+static void judged(void *arg, const char *collection, uint64_t questions, double teacher,
+                   double result)
+{
+    const struct args *a = arg;
+    if (!print_json(a)) {
+        printf("%s, %llu questions: nDCG@10 %.1f, the teacher's %.1f\n", collection,
+               (unsigned long long)questions, 100 * result, 100 * teacher);
+        return;
+    }
+    struct js_out o = JS_OUT_INIT;
+    js_open(&o, NULL, '{');
+    js_put_string(&o, "collection", collection);
+    js_put_u64(&o, "questions", questions);
+    js_put_double(&o, "ndcg10", result);
+    js_put_double(&o, "teacher_ndcg10", teacher);
+    js_shut(&o, '}');
+    js_line(&o, stdout);
+    js_out_free(&o);
+}
+
 int cmd_distill(const struct args *a)
 {
     rag_distill_options o = RAG_DISTILL_OPTIONS_INIT;
@@ -157,6 +177,10 @@ int cmd_distill(const struct args *a)
     o.seed = a->seed;
     o.threads = (unsigned)a->threads;
     o.progress = run_progress;
+    o.collections = a->judge.items;
+    o.ncollections = (size_t)a->judge.n;
+    o.on_judged = judged;
+    o.judged_arg = (void *)(uintptr_t)a;
     rag_err err = run_library(rag_distill(&o, &r));
     if (!err)
         err = report(a, &r);

@@ -291,6 +291,10 @@ static rag_err read_weights(struct folder *f)
     if (!err && (probe.rows != a->tokens || probe.width != a->dims))
         err = RAG_FAIL(RAG_EFORMAT, "%s: %zu token vectors of %zu dimensions, not %u of %u",
                        path, probe.rows, probe.width, a->tokens, a->dims);
+    /* Nor does a config.json of many layers beside a small file ask for memory. */
+    if (!err && count_floats(a) / 2 > safetensors_bytes(f->s))
+        err = RAG_FAIL(RAG_EFORMAT, "%s: %zu bytes for %zu weights", path,
+                       safetensors_bytes(f->s), count_floats(a));
     if (!err)
         err = rag_from_base(buf_resize(&e->owned, count_floats(a) * sizeof(float)));
     f->next = e->owned.data;

@@ -123,7 +123,7 @@ static rag_err fail_unknown(const char *name)
                                  m[i].name);
     return RAG_FAIL(RAG_ENOENT,
                     "no model \"%.200s\" is known here; known are %s; any other by OWNER/NAME "
-                    "and --sha256 FILE=HEX for each of its files",
+                    "and --pin FILE=HEX for each of its files",
                     name, known);
 }
 
@@ -156,7 +156,7 @@ static rag_err read_pins(struct get *g)
     if (!err && g->nfiles == 0)
         err = RAG_FAIL(RAG_EINVAL,
                        "the hashes of %s are not known here; give one for each file to fetch: "
-                       "--sha256 config.json=HEX --sha256 tokenizer.json=HEX --sha256 "
+                       "--pin config.json=HEX --pin tokenizer.json=HEX --pin "
                        "model.safetensors=HEX (sha256sum prints them)",
                        g->repo);
     return err;

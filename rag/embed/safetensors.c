@@ -183,6 +183,11 @@ void safetensors_close(struct safetensors *s)
     mem_free(s);
 }
 
+size_t safetensors_bytes(const struct safetensors *s)
+{
+    return s->map.bytes;
+}
+
 const char *safetensors_path(const struct safetensors *s)
 {
     return s->path;

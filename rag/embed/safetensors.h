@@ -25,6 +25,7 @@ struct safetensors;
 
 rag_err safetensors_open(const char *path, struct safetensors **out);
 void safetensors_close(struct safetensors *s); /* NULL is allowed */
+size_t safetensors_bytes(const struct safetensors *s); /* of the file */
 const char *safetensors_path(const struct safetensors *s);
 
 /* RAG_ENOENT names the tensor and the file. */

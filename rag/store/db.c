@@ -233,6 +233,14 @@ rag_err store_begin(struct store *s)
     return begin(s, ST_BEGIN);
 }
 
+rag_err store_begin_now(struct store *s)
+{
+    sqlite3_busy_timeout(s->db, 0);
+    const rag_err err = begin(s, ST_BEGIN);
+    sqlite3_busy_timeout(s->db, BUSY_MS);
+    return err;
+}
+
 rag_err store_begin_read(struct store *s)
 {
     return begin(s, ST_BEGIN_READ);

@@ -45,6 +45,7 @@ const char *store_uuid(const struct store *s);
 
 /* Transactions.  store_begin takes SQLite's write lock; reading gives one snapshot. */
 rag_err store_begin(struct store *s);
+rag_err store_begin_now(struct store *s); /* fails at once where another process is at it */
 rag_err store_begin_read(struct store *s);
 rag_err store_commit(struct store *s);
 void store_rollback(struct store *s);
