@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ann/base/rng.h"
 #include "rag/embed/catalog.h"
 #include "rag/embed/encoder.h"
 #include "rag/embed/model.h"
@@ -196,6 +197,124 @@ START_TEST(damaged_head_of_a_real_one)
 }
 END_TEST
 
+/* ---- mutations: whatever is taken can be used ---- */
+
+/* One to three places of p [n] changed, most of them in the head; returns the new length. */
+static size_t mutate(unsigned char *p, size_t n, uint64_t *state)
+{
+    static const char *const pieces[] = {"\xcf\xff\xff\xff\xff",
+                                         "\xc6\xff\xff\xff\xff",
+                                         "\xdd\xff",
+                                         "4294967295",
+                                         "-1",
+                                         "[0,0]",
+                                         "]",
+                                         "}",
+                                         "\"",
+                                         "1e9"};
+    for (uint64_t k = 1 + rng_below(state, 3); k > 0 && n > 0; k--) {
+        const size_t at =
+            (size_t)rng_below(state, rng_below(state, 4) ? (n < 3000 ? n : 3000) : n);
+        const char *piece = pieces[rng_below(state, sizeof pieces / sizeof *pieces)];
+        const size_t bytes = strlen(piece) < n - at ? strlen(piece) : n - at;
+        switch (rng_below(state, 5)) {
+        case 0:
+            n -= (size_t)rng_below(state, n / 4 + 1);
+            break;
+        case 1:
+            p[at] ^= (unsigned char)(1 << rng_below(state, 8));
+            break;
+        case 2:
+            memcpy(p + at, piece, bytes);
+            break;
+        default:
+            p[at] = (unsigned char)rng_below(state, 256);
+        }
+    }
+    return n;
+}
+
+/* True if the file was taken; an opening that fails has closed m. */
+static bool use(const char *file)
+{
+    struct model *m = NULL;
+    struct table *t = NULL;
+    struct encoder *e = NULL;
+    float vec[8192];
+    const char *texts[2] = {"the cats sat on a mat", "unheard of"};
+    if (model_open(file, &m) != RAG_OK)
+        return false;
+    if (strcmp(model_kind(m), "static") == 0) {
+        if (table_open_model(m, &t) == RAG_OK)
+            table_embed(t, texts[0], strlen(texts[0]), vec);
+    } else if (encoder_open_model(m, &e) == RAG_OK) {
+        ck_assert_int_eq(encoder_embed(e, texts, 2, NULL, vec), RAG_OK);
+    }
+    const bool taken = t || e;
+    table_close(t);
+    encoder_close(e);
+    return taken;
+}
+
+START_TEST(mutations)
+{
+    struct tiny tiny;
+    struct encoder *e = NULL;
+    size_t bytes, taken = 0;
+    uint64_t state = 7;
+    tiny_make(&tiny, "F32", "", 0);
+    ck_assert_int_eq(encoder_open_folder(tiny.dir, &e), RAG_OK);
+    ck_assert_int_eq(encoder_save(e, path, "tiny", "", ""), RAG_OK);
+    encoder_close(e);
+    ck_assert(use(path));
+    unsigned char *all = slurp(&bytes), *bad = malloc(bytes);
+    for (int i = 0; i < 1500; i++) {
+        memcpy(bad, all, bytes);
+        tiny_write(dir, "m.kith", bad, mutate(bad, bytes, &state));
+        taken += use(path);
+    }
+    ck_assert_uint_gt(taken, 10);
+    ck_assert_uint_lt(taken, 1500);
+    free(all);
+    free(bad);
+    tiny_free(&tiny);
+}
+END_TEST
+
+/* The same of a folder: its tensors, its numbers, its words. */
+START_TEST(mutated_folders)
+{
+    static const char *const names[] = {"model.safetensors", "config.json", "tokenizer.json"};
+    struct tiny tiny;
+    size_t taken = 0;
+    uint64_t state = 11;
+    float vec[4096];
+    const char *text = "the cats sat";
+    tiny_make(&tiny, "BF16", "bert.", 1);
+    for (size_t k = 0; k < 3; k++) {
+        size_t bytes;
+        snprintf(path, sizeof path, "%s/%s", tiny.dir, names[k]);
+        unsigned char *all = slurp(&bytes), *bad = malloc(bytes);
+        for (int i = 0; i < 500; i++) {
+            struct encoder *e = NULL;
+            memcpy(bad, all, bytes);
+            tiny_write(tiny.dir, names[k], bad, mutate(bad, bytes, &state));
+            if (encoder_open_folder(tiny.dir, &e) == RAG_OK) {
+                ck_assert_int_eq(encoder_embed(e, &text, 1, NULL, vec), RAG_OK);
+                taken++;
+            }
+            encoder_close(e);
+        }
+        tiny_write(tiny.dir, names[k], all, bytes);
+        free(all);
+        free(bad);
+    }
+    ck_assert_uint_gt(taken, 10);
+    snprintf(path, sizeof path, "%s/m.kith", dir);
+    tiny_free(&tiny);
+}
+END_TEST
+
 /* ---- safetensors ---- */
 
 START_TEST(tensors)
@@ -339,6 +458,8 @@ int main(void)
     tcase_add_test(t, tensors_out_of_line);
     tcase_add_test(t, later_and_other_files);
     tcase_add_test(t, damaged_head_of_a_real_one);
+    tcase_add_test(t, mutations);
+    tcase_add_test(t, mutated_folders);
     tcase_add_test(t, tensors);
     tcase_add_test(t, hostile_tensors);
     tcase_add_test(t, names);
