@@ -555,7 +555,7 @@ typedef struct rag_distill_options {
     const char *name; /* that it tells; NULL: the file's, without .kith */
     const char *source, *licence; /* NULL: "" */
     uint32_t dims; /* 256 */
-    unsigned epochs; /* 3 */
+    unsigned epochs; /* 16 */
     uint64_t seed;
     unsigned threads; /* 0: as ann_threads_default */
     rag_progress_fn progress;

@@ -1,8 +1,8 @@
 /*
  * The parts of a transformer's layer: the contract of the kernels that an
  * encoder is made of, one table per instruction set, under the rules of
- * kernels.h (no alignment, nothing read or written outside what is named
- * here).  Widths (n, k, the size of a head) are multiples of 16.
+ * kernels.h, but that floats are aligned as floats.  Widths (n, k, the size of
+ * a head) are multiples of 16.
  *
  * Weights are signed bytes in blocks of 16 columns, for each block 4 inputs at
  * a time: byte [column / 16][input / 4][column % 16][input % 4].  It is the

@@ -131,7 +131,7 @@ static const struct cmd_option options[] = {
     {"dims", 0, "N", CMD_COUNT, AT(dims), 0, 16, 4096, NULL, " distill ",
      "dimensions, a multiple of 16 (default 256)"},
     {"epochs", 0, "N", CMD_COUNT, AT(epochs), 0, 1, 1000, NULL, " distill ",
-     "times that all texts are gone through (default 3)"},
+     "times that all texts are gone through (default 16)"},
     {"judge", 0, "FOLDER", CMD_LIST, AT(judge), 0, 0, 0, NULL, " distill ",
      "tell nDCG@10 of the result and of the teacher on a collection (corpus.jsonl, "
      "queries.jsonl, "

@@ -33,7 +33,7 @@
 #define SIF           1e-3 /* a of the weights */
 #define LATIN_END     0xCA /* first byte in UTF-8 of what is no Latin letter or sign */
 #define DIMS          256
-#define EPOCHS        3
+#define EPOCHS        16
 #define RATE          0.02
 
 struct study {

@@ -21,7 +21,7 @@ struct distill {
     const char *const *texts; /* [n] UTF-8 */
     size_t n;
     uint32_t dims;   /* of the result, at most the teacher's; 0: 256 */
-    unsigned epochs; /* over the texts; 0: 3 */
+    unsigned epochs; /* over the texts; 0: 16 */
     double rate;     /* of Adagrad; 0: 0.02 */
     uint64_t seed;
     const char *name, *source, *licence; /* of the result; borrowed */

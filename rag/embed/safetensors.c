@@ -207,6 +207,9 @@ rag_err tensor_row(const struct tensor *t, size_t i, float *out)
 {
     static const unsigned each[] = {4, 2, 2, 8, 1, 0};
     const struct annk_ops *ops = annk_select();
+    if (t->type == TENSOR_OTHER)
+        return RAG_FAIL(RAG_ENOTSUP,
+                        "a tensor of a type that is none of F32, F16, BF16, F64, I8");
     const unsigned char *row = t->data + i * t->width * each[t->type];
     switch (t->type) {
     case TENSOR_F32:
@@ -232,5 +235,5 @@ rag_err tensor_row(const struct tensor *t, size_t i, float *out)
     case TENSOR_OTHER:
         break;
     }
-    return RAG_FAIL(RAG_ENOTSUP, "a tensor of a type that is none of F32, F16, BF16, F64, I8");
+    return RAG_FAIL(RAG_ENOTSUP, "a tensor of no known type");
 }

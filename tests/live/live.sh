@@ -156,7 +156,7 @@ gives 0 embed "a cat sits on the mat" --embedder "local:$minilm"
 python3 - <<'PY' "$work/out" || fail "the vector of a known sentence, in the process"
 import json, sys
 v = json.loads(open(sys.argv[-1]).readline())["vector"]
-assert len(v) == 384 and abs(v[0] - 0.128834) < 1e-4 and abs(v[1] + 0.032708) < 1e-4, v[:3]
+assert len(v) == 384 and abs(v[0] - 0.128834) < 5e-4 and abs(v[1] + 0.032708) < 5e-4, v[:3]
 PY
 if [ -x "$top_builddir/tests/encoder.test" ]; then
     KITH_MINILM=$minilm top_srcdir=$(cd "$top_srcdir" && pwd) CK_RUN_CASE=encoder \
