@@ -135,7 +135,8 @@ s.serve_forever()
 PY
     server=$!
     for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-    export RAG_HUB=http://127.0.0.1:$(cat port)
+    RAG_HUB=http://127.0.0.1:$(cat port)
+    export RAG_HUB
     sum=$(sha256sum docs/travel.md | cut -d' ' -f1)
     gives 0 model get me/small --pin "config.json=$sum"
     cmp docs/travel.md .local/share/kith/models/me--small/config.json || fail "another file was fetched"
