@@ -8,7 +8,7 @@ lib_LTLIBRARIES += libkith-rag.la
 
 libkith_rag_core_la_SOURCES = rag/admin.c rag/ask.c rag/contextual.c rag/digest.c rag/digest.h rag/error.c \
 	rag/error.h rag/find.c rag/handle.c rag/ingest.c rag/ingest.h rag/internal.h \
-	rag/judge.c rag/judge.h rag/model_api.c rag/prepare.c rag/rag.h rag/vecfile.c rag/vecfile.h \
+	rag/model_api.c rag/prepare.c rag/rag.h rag/vecfile.c rag/vecfile.h \
 	rag/vectors.c
 libkith_rag_core_la_CPPFLAGS = $(AM_CPPFLAGS) -DMODELS_DIR='"$(pkgdatadir)/models"' \
 	$(CURL_CFLAGS) $(CMARK_CFLAGS) \
@@ -34,4 +34,5 @@ include $(top_srcdir)/rag/embed/local.mk
 include $(top_srcdir)/rag/retrieve/local.mk
 include $(top_srcdir)/rag/answer/local.mk
 include $(top_srcdir)/rag/store/local.mk
+include $(top_srcdir)/rag/eval/local.mk
 include $(top_srcdir)/rag/cli/local.mk

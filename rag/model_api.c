@@ -21,7 +21,7 @@
 #include "rag/embed/model.h"
 #include "rag/embed/static.h"
 #include "rag/internal.h"
-#include "rag/judge.h"
+#include "rag/eval/judge.h"
 
 #define CONFIG_MOST ((size_t)1 << 20)
 #define TEXT_LEAST  20 /* bytes; what is shorter is no text to learn from */
@@ -338,16 +338,18 @@ static rag_err by_table(void *arg, const char *const *texts, size_t n, float *ve
 
 static rag_err judge_one(const rag_distill_options *o, struct judging *j, const char *folder)
 {
-    struct collection *c = NULL;
+    rag_collection_options with = RAG_COLLECTION_OPTIONS_INIT;
+    rag_collection *c = NULL;
     double teacher = 0, result = 0;
-    rag_err err = collection_open(folder, &c);
+    with.folder = folder;
+    rag_err err = rag_collection_open(&with, &c);
     if (!err)
-        err = collection_judge(c, encoder_facts(j->teacher).dims, by_teacher, j, &teacher);
+        err = judge_vectors(c, encoder_facts(j->teacher).dims, by_teacher, j, &teacher);
     if (!err)
-        err = collection_judge(c, table_facts(j->table).dims, by_table, j, &result);
+        err = judge_vectors(c, table_facts(j->table).dims, by_table, j, &result);
     if (!err && o->on_judged)
-        o->on_judged(o->judged_arg, folder, collection_questions(c), teacher, result);
-    collection_close(c);
+        o->on_judged(o->judged_arg, folder, c->nquestions, teacher, result);
+    rag_collection_close(c);
     return err;
 }
 

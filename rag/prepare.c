@@ -38,6 +38,7 @@ struct making {
     const rag_add_options *o;
     struct embedder *e; /* NULL: vectors come later */
     const char *name;   /* of the document; with records "name#id" */
+    const char *title;  /* in place of the one it has; NULL: none */
 };
 
 /* ---- freeing ---- */
@@ -238,6 +239,11 @@ static rag_err make_ready(void *arg, struct text_doc *d)
     *m->tail = r;
     m->tail = &r->next;
     m->job->bytes += d->text.bytes;
+    if (m->title && *m->title) { /* before chunks are cut: it heads them */
+        mem_free(d->title);
+        if (!(d->title = mem_strdup(m->title)))
+            return RAG_FAIL(RAG_ENOMEM, "out of memory for a title");
+    }
     return fill_ready(m, d, r);
 }
 
@@ -274,7 +280,7 @@ static rag_err read_job(struct prepare *p, struct job *j, struct embedder *e)
 {
     char *raw = NULL;
     size_t bytes = 0;
-    struct making m = {j, &j->docs, p->how.o, e, j->source};
+    struct making m = {j, &j->docs, p->how.o, e, j->source, NULL};
     rag_err err = text_load(j->path, (size_t)p->how.o->max_bytes, &raw, &bytes);
     if (err)
         return err;
@@ -297,7 +303,7 @@ static void run_job(struct prepare *p, struct job *j, struct embedder *e)
 rag_err prepare_text(const rag_document *doc, const rag_add_options *o, struct embedder *e,
                      struct job *job)
 {
-    struct making m = {job, &job->docs, o, doc->vector ? NULL : e, doc->source};
+    struct making m = {job, &job->docs, o, doc->vector ? NULL : e, doc->source, doc->title};
     struct text_reading how = reading_of(o);
     how.format = doc->format ? text_format_named(doc->format) : how.format;
     if (doc->format && how.format == TEXT_BINARY)
@@ -306,10 +312,6 @@ rag_err prepare_text(const rag_document *doc, const rag_add_options *o, struct e
     if (err || !job->docs || job->docs->next)
         return err;
     struct store_document *d = &job->docs->d;
-    if (doc->title && !(d->title && *d->title)) {
-        mem_free(d->title);
-        d->title = mem_strdup(doc->title);
-    }
     if (doc->meta) {
         char *meta = join_meta(doc->meta, d->meta);
         mem_free(d->meta);

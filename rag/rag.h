@@ -170,7 +170,8 @@ typedef struct rag_event {
 typedef struct rag_document {
     size_t size;
     const char *source; /* what it is known by; required */
-    const char *title, *meta; /* meta: a JSON object; NULL: none */
+    const char *title, *meta; /* title: heads its passages; NULL: as the
+                                 text has it.  meta: a JSON object */
     const char *format; /* "text", "markdown", "html", ...; NULL: by the
                            end of `source` */
     const char *text; /* [bytes] */
@@ -589,6 +590,110 @@ typedef struct rag_distill_report {
  * options and seed the same file, whatever the number of threads. */
 RAG_API RAG_CHECKED rag_err rag_distill(const rag_distill_options *o,
                                         rag_distill_report *report);
+
+/* --------------------------------------------------------------------- */
+/* Evaluation                                                             */
+/* --------------------------------------------------------------------- */
+
+/* Questions, what was judged relevant to each, and perhaps the documents. */
+typedef struct rag_collection rag_collection;
+
+typedef struct rag_collection_options {
+    size_t size;
+    const char *folder; /* of BEIR's shape: corpus.jsonl, queries.jsonl, and
+                           qrels.tsv or qrels/test.tsv; NULL: none */
+    /* Files in place of the folder's.  Without a folder queries and qrels are
+     * required.  corpus, queries: JSON lines (_id, text; title; answers) or
+     * "id TAB text"; queries: TREC topics, too; qrels: "question document
+     * grade", or TREC's with an iteration before the document. */
+    const char *corpus, *queries, *qrels;
+    int join; /* documents of one title become one, in their order */
+    size_t every; /* only each n-th judged question; 1 */
+} rag_collection_options;
+
+#define RAG_COLLECTION_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_collection_options) \
+    }
+
+typedef struct rag_collection_info {
+    size_t size;
+    const char *name; /* the collection's */
+    uint64_t documents, questions, judgments; /* questions: those judged */
+} rag_collection_info;
+
+RAG_API RAG_CHECKED rag_err rag_collection_open(
+    const rag_collection_options *o, rag_collection **out);
+RAG_API void rag_collection_close(rag_collection *c); /* NULL is allowed */
+RAG_API RAG_CHECKED rag_err
+rag_collection_get_info(const rag_collection *c, rag_collection_info *info);
+/* Adds its documents, each under its id as source. */
+RAG_API RAG_CHECKED rag_err rag_collection_add(rag_store *s,
+                                               const rag_collection *c,
+                                               rag_add_report *report);
+
+/* As trec_eval has them (ndcg_cut_10, recip_rank of the first 10, map_cut_100,
+ * recall_*, P_5, success_*); unjudged: share of the first 10 without a
+ * judgment. */
+typedef enum rag_metric {
+    RAG_NDCG_10 = 0,
+    RAG_MRR_10 = 1,
+    RAG_MAP_100 = 2,
+    RAG_RECALL_1 = 3,
+    RAG_RECALL_5 = 4,
+    RAG_RECALL_10 = 5,
+    RAG_RECALL_20 = 6,
+    RAG_RECALL_100 = 7,
+    RAG_PRECISION_5 = 8,
+    RAG_SUCCESS_1 = 9,
+    RAG_SUCCESS_5 = 10,
+    RAG_SUCCESS_10 = 11,
+    RAG_UNJUDGED_10 = 12
+} rag_metric;
+
+#define RAG_METRICS 13
+
+RAG_API const char *rag_metric_name(rag_metric m); /* "nDCG@10" */
+
+typedef struct rag_ranking {
+    char *question; /* id */
+    size_t n;
+    char **documents; /* [n] ids, best first */
+    double *scores; /* [n] strictly descending, unless read from a file */
+} rag_ranking;
+
+/* What one way of searching found, and how good that is.  A judged question
+ * for which nothing was found counts with 0. */
+typedef struct rag_run {
+    size_t n; /* questions */
+    rag_ranking *rankings; /* [n] */
+    double *values[RAG_METRICS]; /* [n] each, 0..1 */
+    /* Means, and 95 % intervals of them by 1,000 bootstrap samples. */
+    double mean[RAG_METRICS], low[RAG_METRICS], high[RAG_METRICS];
+    double *ms; /* [n] of each search; NULL: read from a file */
+    double p50_ms, p95_ms; /* NaN: not known */
+    char *warning; /* the first of the searches; NULL: none */
+} rag_run;
+
+/* Searches for every question; documents rank by their best passage among
+ * p->k (200) passages, copies kept. */
+RAG_API RAG_CHECKED rag_err rag_run_search(rag_store *s,
+                                           const rag_collection *c,
+                                           const rag_search_params *p,
+                                           rag_run **out);
+/* A run in TREC's format, of any system.  As trec_eval does, the rank written
+ * there is not looked at; ties of scores (as floats) go to the larger id. */
+RAG_API RAG_CHECKED rag_err rag_run_read(const rag_collection *c,
+                                         const char *path, rag_run **out);
+RAG_API RAG_CHECKED rag_err rag_run_write(const rag_run *r, const char *tag,
+                                          const char *path);
+RAG_API void rag_run_free(rag_run *r); /* NULL is allowed */
+
+/* Of two runs over the same questions: *difference = a - b, and *p by a
+ * paired, two-sided randomisation test of 10,000 exchanges. */
+RAG_API RAG_CHECKED rag_err rag_run_compare(const rag_run *a, const rag_run *b,
+                                            rag_metric m, double *difference,
+                                            double *p);
 
 /* --------------------------------------------------------------------- */
 /* Keeping it sound                                                       */

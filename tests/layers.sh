@@ -21,13 +21,14 @@ ann         ann ann/base ann/kernels ann/search ann/vectors ann/file ann/codec a
 ann/io      ann/io ann/base
 ann/cli     ann/cli ann/io ann/base ann/kernels
 bench       bench ann/io ann/base ann/kernels
-rag         rag rag/text rag/embed rag/store rag/retrieve rag/answer rag/net ann/base ann/io
+rag         rag rag/eval rag/text rag/embed rag/store rag/retrieve rag/answer rag/net ann/base ann/io
 rag/net     rag/net rag ann/base ann/io
 rag/text    rag/text rag ann/base ann/io
 rag/embed   rag/embed rag/net rag/text rag ann/base ann/io ann/kernels
 rag/store   rag/store rag/embed rag/text rag ann/base ann/io ann/kernels
 rag/retrieve rag/retrieve rag/store rag/embed rag/text rag/net rag ann/base ann/io ann/kernels
 rag/answer  rag/answer rag/net rag/text rag ann/base ann/io
+rag/eval    rag/eval rag rag/answer rag/text rag/store rag/embed rag/retrieve rag/net ann/base ann/io ann/kernels
 rag/cli     rag/cli ann/io ann/base
 docs/examples -
 LAW

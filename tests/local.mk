@@ -35,6 +35,7 @@ include $(top_srcdir)/tests/rag_retrieve.mk
 include $(top_srcdir)/tests/rag_answer.mk
 include $(top_srcdir)/tests/rag_store.mk
 include $(top_srcdir)/tests/rag_cli.mk
+include $(top_srcdir)/tests/rag_eval.mk
 
 if HAVE_CHECK
 check_PROGRAMS += $(unit_tests)

@@ -30,7 +30,7 @@ usage_error()
 }
 
 commands=$("$rag" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-[ "$(echo "$commands" | wc -w)" -eq 22 ] || fail "22 commands, not: $commands"
+[ "$(echo "$commands" | wc -w)" -eq 23 ] || fail "23 commands, not: $commands"
 man_text=$(sed 's/\\-/-/g; s/\\f[BIR]//g' "$page")
 
 for c in $commands; do

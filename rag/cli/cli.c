@@ -85,6 +85,13 @@ static const struct command commands[] = {
      "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
      "100,000 of the kind that will be searched are a good number.",
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
+    {"eval", "retrieval [FOLDER]", "Measure what searches find, by collections with judgments.",
+     "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. Without --store "
+     "its "
+     "documents go into a store that is thrown away afterwards; with it they are added there, "
+     "and "
+     "without a corpus that store is judged as it is. Figures are trec_eval's.",
+     "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
     {"keys", "set|list|path|rm [NAME]", "Keep the keys of servers, readable by you alone.",
@@ -106,7 +113,7 @@ static const struct command commands[] = {
 #define PRINTING                                                                               \
     " search ask similar get ls rm embed add sync import status embedders config verify "      \
     "model "                                                                                   \
-    "distill "
+    "distill eval "
 
 static const struct cmd_option options[] = {
     {"include", 0, "GLOB", CMD_LIST, AT(include), 0, 0, 0, NULL, ADDING,
@@ -154,28 +161,28 @@ static const struct cmd_option options[] = {
      "hybrid static contextual vector text exact", " search ask ",
      "hybrid (default): vectors and words; contextual: the best of these by a second embedder; "
      "vector or static: vectors alone; text: words alone; exact: every vector looked at"},
-    {"contextual", 0, "URI", CMD_TEXT, AT(contextual), 0, 0, 0, NULL, " search ask ",
+    {"contextual", 0, "URI", CMD_TEXT, AT(contextual), 0, 0, 0, NULL, " search ask eval ",
      "second embedder, which judges the best hits of a hybrid (default: contextual.model, else "
      "local:minilm-l6-v2); its vectors are made when first needed, and kept"},
     {"contextual", 0, NULL, CMD_FLAG, AT(closer), 0, 0, 0, NULL, " reindex ",
      "by the second embedder: what it has judged already is not made again, and then it is "
      "searched directly"},
-    {"budget", 0, "MS", CMD_TEXT, AT(budget), 0, 0, 0, NULL, " search ask ",
+    {"budget", 0, "MS", CMD_TEXT, AT(budget), 0, 0, 0, NULL, " search ask eval ",
      "milliseconds that vectors of the second embedder may take, or none (default 300)"},
-    {"depth", 0, "N", CMD_COUNT, AT(depth), 0, 1, 200, NULL, " search ask ",
+    {"depth", 0, "N", CMD_COUNT, AT(depth), 0, 1, 200, NULL, " search ask eval ",
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask ",
      "neither a second embedder nor a re-ranker"},
-    {"rerank", 0, "MODEL", CMD_TEXT, AT(rerank), 0, 0, 0, NULL, " search ask ",
+    {"rerank", 0, "MODEL", CMD_TEXT, AT(rerank), 0, 0, 0, NULL, " search ask eval ",
      "order the first hits anew: cohere:NAME, jina:NAME, tei:URL, llamacpp:URL"},
-    {"rerank-depth", 0, "N", CMD_COUNT, AT(rerank_depth), 0, 1, 1000, NULL, " search ask ",
+    {"rerank-depth", 0, "N", CMD_COUNT, AT(rerank_depth), 0, 1, 1000, NULL, " search ask eval ",
      "how many of them (default 40)"},
-    {"share", 0, "A", CMD_REAL, AT(share), AT(has_share), 0, 0, NULL, " search ask ",
+    {"share", 0, "A", CMD_REAL, AT(share), AT(has_share), 0, 0, NULL, " search ask eval ",
      "share of vectors in a hybrid, above 0 to 1 (default: the embedder's)"},
-    {"fusion", 0, "RULE", CMD_TEXT, AT(fusion), 0, 0, 0, "score rrf", " search ask ",
+    {"fusion", 0, "RULE", CMD_TEXT, AT(fusion), 0, 0, 0, "score rrf", " search ask eval ",
      "how a hybrid puts both together: score (default) or rrf"},
     {"min-score", 0, "S", CMD_REAL, AT(min_score), 0, 0, 0, NULL, FINDING,
      "leave out what has less"},
@@ -212,6 +219,25 @@ static const struct cmd_option options[] = {
      "let the model answer from elsewhere too"},
     {"datamark", 0, NULL, CMD_FLAG, AT(datamark), 0, 0, 0, NULL, " ask ",
      "mark the words of sources, against instructions hidden in them"},
+    {"corpus", 0, "FILE", CMD_TEXT, AT(corpus), 0, 0, 0, NULL, " eval ",
+     "documents: JSON lines with _id, title, text, or id, tab and text"},
+    {"queries", 0, "FILE", CMD_TEXT, AT(queries), 0, 0, 0, NULL, " eval ",
+     "questions: the same, or TREC topics"},
+    {"qrels", 0, "FILE", CMD_TEXT, AT(qrels), 0, 0, 0, NULL, " eval ",
+     "judgments: question, document and grade, as BEIR or TREC write them"},
+    {"modes", 0, "LIST", CMD_TEXT, AT(modes), 0, 0, 0, NULL, " eval ",
+     "ways of searching, with commas: text, static (or vector), exact, fast (a hybrid without "
+     "a "
+     "second look), hybrid, contextual, rerank (default text,static,fast,hybrid; with --rerank "
+     "rerank too)"},
+    {"run", 0, "FILE", CMD_LIST, AT(runs), 0, 0, 0, NULL, " eval ",
+     "what another system found, in TREC's format; may be given again"},
+    {"run-out", 0, "FILE", CMD_TEXT, AT(run_out), 0, 0, 0, NULL, " eval ",
+     "write what was found in TREC's format; {} in the name becomes the mode"},
+    {"each", 0, NULL, CMD_FLAG, AT(each), 0, 0, 0, NULL, " eval ",
+     "with --json, the figures of each question too"},
+    {"every", 0, "N", CMD_COUNT, AT(every), 0, 1, 1000000, NULL, " eval ",
+     "only each N-th question (default 1)"},
     {"as", 0, "SIDE", CMD_TEXT, AT(side), 0, 0, 0, "document query", " embed ",
      "which prefix texts get (default document)"},
     {"lines", 0, NULL, CMD_FLAG, AT(lines), 0, 0, 0, NULL, " embed ", "a text a line"},

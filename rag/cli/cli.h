@@ -32,13 +32,14 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    struct cmd_list include, exclude, where, pins, judge;
+    const char *corpus, *queries, *qrels, *modes, *run_out, *html;
+    struct cmd_list include, exclude, where, pins, judge, runs;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
-        depth, dims, epochs, seed;
+        depth, dims, epochs, seed, every;
     double share, min_score, temperature, budget_ms;
     bool has_share, has_temperature;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool closer, fail_empty, copies, vectors, origin, full, f16;
+    bool closer, fail_empty, copies, vectors, origin, full, f16, each;
 };
 
 extern const struct program rag_program;
@@ -62,6 +63,7 @@ int cmd_backup(const struct args *a);
 int cmd_embedders(const struct args *a);
 int cmd_model(const struct args *a);
 int cmd_distill(const struct args *a);
+int cmd_eval(const struct args *a);
 int cmd_keys(const struct args *a);
 int cmd_config(const struct args *a);
 int cmd_completion(const struct args *a);
@@ -86,6 +88,14 @@ rag_err run_library(rag_err err);
 int run_end(rag_err err);
 /* The whole of standard input, or of a file; for rag_free.  RAG_ELIMIT above `most`. */
 rag_err run_slurp(const char *path, size_t most, char **text, size_t *bytes);
+/* A folder of its own for a store that is not kept, empty: "" is a failure that was told.  It
+ * goes with the second call. */
+rag_err run_scratch(char *dir, size_t room);
+void run_scratch_end(const char *dir);
+/* Opens the store at dir for writing, made if it is not there. */
+rag_err run_open_at(const struct args *a, const char *dir, rag_store **out);
+/* Search parameters as the options and settings have them; false, and said: a wrong budget. */
+bool find_params(struct args *a, rag_search_params *p);
 /* A query or question: the words joined, or standard input for "-"; for rag_free. */
 rag_err run_words(const struct args *a, int from, char **text);
 

@@ -103,6 +103,13 @@ static int finish_hits(const struct args *a, rag_store *s, rag_hits *h, rag_err 
     return status == CLI_OK && empty && a->fail_empty ? CLI_EMPTY : status;
 }
 
+bool find_params(struct args *a, rag_search_params *p)
+{
+    const bool right = read_budget(a);
+    *p = params_of(a);
+    return right;
+}
+
 int cmd_search(const struct args *given)
 {
     struct args with = *given;

@@ -4,6 +4,7 @@
  * sound place, and what was committed stays.  A second one ends at once. */
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -185,10 +186,10 @@ int run_progress(void *arg, const char *what, uint64_t done, uint64_t total)
     return progress_step(&bar, what, done, total) || interrupted;
 }
 
-rag_err run_open(const struct args *a, rag_access access, rag_store **out)
+static rag_err open_at(const struct args *a, const char *dir, rag_access access,
+                       rag_store **out)
 {
     rag_options o = RAG_OPTIONS_INIT;
-    const char *dir = run_store_dir(a);
     snprintf(purpose, sizeof purpose, "rag %s", a->command->name);
     o.access = access;
     o.embedder = a->embedder;
@@ -201,10 +202,46 @@ rag_err run_open(const struct args *a, rag_access access, rag_store **out)
     const bool fresh = !is_store(dir);
     if (fresh && access == RAG_CREATE && !o.embedder)
         o.embedder = config_get(NULL, "embedder");
-    rag_err err = run_library(rag_open(dir, &o, out));
+    return run_library(rag_open(dir, &o, out));
+}
+
+rag_err run_open_at(const struct args *a, const char *dir, rag_store **out)
+{
+    return open_at(a, dir, RAG_CREATE, out);
+}
+
+rag_err run_open(const struct args *a, rag_access access, rag_store **out)
+{
+    const char *dir = run_store_dir(a);
+    const bool fresh = !is_store(dir);
+    rag_err err = open_at(a, dir, access, out);
     if (err == RAG_ENOENT && fresh)
         run_say("rag: no store here or above; \"rag add FOLDER\" makes one");
     return err;
+}
+
+/* ---- a store that is not kept ---- */
+
+rag_err run_scratch(char *dir, size_t room)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, room, "%s/rag-eval-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+    if (mkdtemp(dir))
+        return RAG_OK;
+    rag_err err = (rag_err)ANN_FAIL(ANN_EIO, "%s: %s", dir, strerror(errno));
+    *dir = '\0';
+    return err;
+}
+
+void run_scratch_end(const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(dir);
 }
 
 /* ---- input ---- */

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# rag eval: the table, its JSON, runs in and out, a store of its own that goes, a store that stays,
+# and what is refused.
+set -u
+: "${top_srcdir:=$(dirname "$0")/..}" "${top_builddir:=.}"
+rag=$(cd "$top_builddir" && pwd)/rag/rag
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+unset RAG_STORE RAG_CONFIG RAG_EMBEDDER RAG_CHAT_MODEL OPENAI_API_KEY XDG_DATA_HOME
+mkdir tmp
+export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config NO_COLOR=1 TMPDIR=$work/tmp
+failed=0
+
+fail()
+{
+    echo "FAIL: $*"
+    sed 's/^/    /' out err 2>/dev/null | cut -c1-300 | head -20
+    failed=1
+}
+
+# gives STATUS ARGUMENT...: runs rag into ./out and ./err.
+gives()
+{
+    local want=$1 status
+    shift
+    "$rag" "$@" >out 2>err </dev/null
+    status=$?
+    [ $status -eq "$want" ] || fail "rag $*: exit $status, not $want"
+}
+
+says() { grep -qF -e "$1" out || fail "standard output lacks '$1'"; }
+talks() { grep -qF -e "$1" err || fail "standard error lacks '$1'"; }
+lines() { [ "$(wc -l <out)" -eq "$1" ] || fail "$(wc -l <out) lines, not $1"; }
+
+mkdir c
+cat >c/corpus.jsonl <<'J'
+{"_id": "cats", "title": "Cats", "text": "The cat sleeps on the mat and hunts mice at night."}
+{"_id": "dogs", "title": "Dogs", "text": "A dog barks at strangers and guards the house."}
+{"_id": "boats", "title": "Boats", "text": "Sailing boats need wind, a keel and a rudder."}
+{"_id": "trains", "title": "Trains", "text": "Trains run on rails and stop at stations."}
+J
+cat >c/queries.jsonl <<'J'
+{"_id": "1", "text": "which animal hunts mice"}
+{"_id": "2", "text": "what does a sailing boat need"}
+{"_id": "3", "text": "nobody judged this"}
+J
+printf 'query-id\tcorpus-id\tscore\n1\tcats\t1\n2\tboats\t2\n2\ttrains\t0\n' >c/qrels.tsv
+
+# ---- a store of its own ----
+gives 0 eval retrieval c
+lines 10 # four modes, six comparisons
+says '"type":"run"' && says '"mode":"hybrid"' && says '"questions":2' && says '"type":"comparison"'
+[ "$(grep -c '"nDCG@10":{"mean":1,' out)" -ge 3 ] || fail "two plain questions are not answered"
+[ -z "$(ls tmp)" ] || fail "left behind: $(ls tmp)"
+[ ! -e .rag ] || fail "a store was left here"
+gives 0 eval retrieval c --modes text --each
+lines 3
+says '"question":"1"'
+
+# ---- runs out and in ----
+gives 0 eval retrieval c --modes text,fast --run-out 'run-{}.trec'
+[ "$(head -1 run-text.trec | cut -d' ' -f1-4)" = "1 Q0 cats 1" ] || fail "run-text.trec: $(head -1 run-text.trec)"
+gives 0 eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv --run run-text.trec --run run-fast.trec
+lines 3
+says '"mode":"run-fast.trec"'
+gives 1 eval retrieval c --modes text,fast --run-out one.trec
+talks 'need {}'
+
+# ---- a store that stays ----
+gives 0 -s kept eval retrieval c --modes text
+gives 0 -s kept ls
+lines 4
+gives 0 -s kept eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv --modes text,exact
+says '"documents":0'
+gives 0 -s other add c/corpus.jsonl
+gives 0 -s other eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv --modes text
+says '"nDCG@10":{"mean":1,' # records are known by what stands behind FILE#
+
+# ---- people ----
+script -qec "stty cols 160; '$rag' eval retrieval c --modes text,static" /dev/null >out 2>err </dev/null
+says 'nDCG@10' && says 'R@100' && says 'paired randomisation' || fail "no table"
+
+# ---- refused ----
+gives 2 eval everything
+talks "not 'everything'"
+gives 1 eval retrieval nowhere
+talks 'nowhere/corpus.jsonl'
+gives 1 eval retrieval c --modes text,fuzzy
+talks '"fuzzy"'
+gives 1 eval retrieval c --modes rerank
+talks '--rerank'
+gives 1 eval retrieval
+talks 'needs a folder'
+gives 1 eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv
+talks 'neither a corpus'
+printf '1\tcats\tmuch\n1\tdogs\tx\n' >bad.tsv
+gives 4 eval retrieval c --qrels bad.tsv
+talks 'bad.tsv: line 2'
+[ -z "$(ls tmp)" ] || fail "left behind after errors: $(ls tmp)"
+exit $failed
