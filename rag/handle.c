@@ -335,6 +335,22 @@ rag_err session_embed(struct rag_store *s, enum embed_side side, const char *con
     return err ? err : embed_all(s->embedder, side, texts, n, s->active.dims, out);
 }
 
+void session_effort_key(const struct rag_store *s, char *key, size_t room)
+{
+    snprintf(key, room, "effort-%lld", (long long)s->active.id);
+}
+
+size_t session_effort(struct rag_store *s)
+{
+    char key[48], *value = NULL;
+    session_effort_key(s, key, sizeof key);
+    if (store_setting(s->store, key, &value) != RAG_OK)
+        return 0;
+    const unsigned long long effort = strtoull(value, NULL, 10);
+    mem_free(value);
+    return effort <= ANN_K_MAX ? (size_t)effort : 0;
+}
+
 rag_err session_mirror(struct rag_store *s)
 {
     if (s->mirror)
@@ -344,6 +360,9 @@ rag_err session_mirror(struct rag_store *s)
                                        .of = &s->active,
                                        .embedder = s->embedder,
                                        .write = s->writes,
+                                       .flat_bytes =
+                                           (uint64_t)session_number(s, "index.scan_mb") << 20,
+                                       .effort = session_effort(s),
                                        .progress = mirror_step,
                                        .arg = s};
     return err ? err : mirror_open(&how, &s->mirror);

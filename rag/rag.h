@@ -695,6 +695,50 @@ RAG_API RAG_CHECKED rag_err rag_run_compare(const rag_run *a, const rag_run *b,
                                             rag_metric m, double *difference,
                                             double *p);
 
+typedef struct rag_ann_eval_options {
+    size_t size;
+    const char *queries; /* file, as a collection's; NULL: `sample` passages,
+                            each of which then does not count as found */
+    size_t sample; /* queries at most, spread evenly; 500 */
+    size_t k; /* vectors asked for; 200, as many as a search looks at */
+    const size_t *efforts; /* [nefforts] ascending; NULL: k/4 to 8k */
+    size_t nefforts;
+    double target; /* recall that is wanted; 0: none */
+} rag_ann_eval_options;
+
+#define RAG_ANN_EVAL_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_ann_eval_options) \
+    }
+
+typedef struct rag_ann_point {
+    size_t effort; /* 0: the index is exact */
+    double recall, low, high; /* mean recall@k, 95 % interval */
+    double recall10; /* share of the 10 nearest among those found */
+    double mean_us, p50_us, p95_us, p99_us; /* of one search, one thread */
+} rag_ann_point;
+
+typedef struct rag_ann_eval {
+    size_t k, queries, npoints;
+    uint64_t vectors;
+    int exact; /* a scan, no graph: one point */
+    size_t effort; /* of the store's searches; 0: the index's own choice */
+    size_t chosen; /* smallest of the efforts whose interval lies at or above
+                      the target; 0: none does, or none was asked for */
+    rag_ann_point *points;
+} rag_ann_eval;
+
+/* What the store's index loses against exact search over its own vectors, at
+ * several efforts.  A result counts if it is as near as the k-th true one. */
+RAG_API RAG_CHECKED rag_err rag_eval_ann(rag_store *s,
+                                         const rag_ann_eval_options *o,
+                                         rag_ann_eval **out);
+RAG_API void rag_ann_eval_free(rag_ann_eval *e); /* NULL is allowed */
+
+/* The effort of the store's searches by its present embedder, kept in it; 0:
+ * the index's own choice. */
+RAG_API RAG_CHECKED rag_err rag_set_effort(rag_store *s, size_t effort);
+
 /* --------------------------------------------------------------------- */
 /* Keeping it sound                                                       */
 /* --------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rag eval: the table, its JSON, runs in and out, a store of its own that goes, a store that stays,
+# rag eval: the table of searches and of the index, its JSON, runs in and out, a store of its own that goes, a store that stays,
 # and what is refused.
 set -u
 : "${top_srcdir:=$(dirname "$0")/..}" "${top_builddir:=.}"
@@ -80,6 +80,44 @@ says '"nDCG@10":{"mean":1,' # records are known by what stands behind FILE#
 # ---- people ----
 script -qec "stty cols 160; '$rag' eval retrieval c --modes text,static" /dev/null >out 2>err </dev/null
 says 'nDCG@10' && says 'R@100' && says 'paired randomisation' || fail "no table"
+
+# ---- the index: a scan, then a graph ----
+for i in $(seq 1 2500); do
+    echo "{\"_id\": \"n$i\", \"text\": \"thing $((i * 7919 % 997)) of kind $((i % 13)) is $((i * 31 % 89)) long\"}"
+done >many.jsonl
+gives 0 -s many import many.jsonl
+gives 0 -s many eval ann --sample 40
+lines 1
+says '"exact":true' && says '"recall":1,'
+"$rag" config set index.scan_mb 1 || fail "config"
+gives 0 -s many reindex
+gives 0 -s many eval ann --sample 60 --efforts 10,50,2000 -k 20
+lines 3
+says '"exact":false' && says '"effort":2000,"recall":1,'
+gives 0 -s many eval ann --sample 60 --target-recall 0.9
+[ "$(grep -c '"chosen":true' out)" -eq 1 ] || fail "no effort was chosen"
+talks "is the store's now"
+chosen=$(sed -n 's/.*"effort":\([0-9]*\).*"chosen":true.*/\1/p' out)
+script -qec "'$rag' -s many eval ann --efforts 8,$chosen" /dev/null >out 2>err </dev/null
+says "the store's" || fail "the chosen effort was not kept"
+gives 1 -s many eval ann --efforts 1 -k 100 --target-recall 0.9999
+talks 'no effort up to 1'
+gives 2 -s many eval ann --target-recall 7
+gives 2 -s many eval ann --efforts 1,x
+gives 1 -s many eval ann --efforts 9,9
+talks 'ascend'
+printf 'a\tthing of kind 7\nb\t89 long\n' >asked.tsv
+gives 0 -s many eval ann --queries asked.tsv
+says '"queries":2'
+[ ! -e many/queries.jsonl ] || fail "a question was kept unasked"
+"$rag" config set search.log yes
+gives 0 -s many search thing 5
+gives 0 -s many search "kind \"12\""
+gives 0 -s many search "more than two"
+[ "$(stat -c %a many/queries.jsonl)" = 600 ] || fail "the questions are for all to read"
+gives 0 -s many eval ann
+says '"queries":3'
+"$rag" config unset search.log
 
 # ---- refused ----
 gives 2 eval everything

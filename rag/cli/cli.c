@@ -90,7 +90,11 @@ static const struct command commands[] = {
      "its "
      "documents go into a store that is thrown away afterwards; with it they are added there, "
      "and "
-     "without a corpus that store is judged as it is. Figures are trec_eval's.",
+     "without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
+     "the "
+     "store's index with exact search over its own vectors, at several efforts, by --queries, "
+     "by "
+     "the questions that search.log has kept, or by passages of the store.",
      "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
@@ -172,6 +176,8 @@ static const struct cmd_option options[] = {
     {"depth", 0, "N", CMD_COUNT, AT(depth), 0, 1, 200, NULL, " search ask eval ",
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
+    {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, " eval ",
+     "passages asked for (default 200, as many as a search looks at)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask ",
@@ -222,7 +228,7 @@ static const struct cmd_option options[] = {
     {"corpus", 0, "FILE", CMD_TEXT, AT(corpus), 0, 0, 0, NULL, " eval ",
      "documents: JSON lines with _id, title, text, or id, tab and text"},
     {"queries", 0, "FILE", CMD_TEXT, AT(queries), 0, 0, 0, NULL, " eval ",
-     "questions: the same, or TREC topics"},
+     "questions: the same, or TREC topics; of ann, too"},
     {"qrels", 0, "FILE", CMD_TEXT, AT(qrels), 0, 0, 0, NULL, " eval ",
      "judgments: question, document and grade, as BEIR or TREC write them"},
     {"modes", 0, "LIST", CMD_TEXT, AT(modes), 0, 0, 0, NULL, " eval ",
@@ -251,6 +257,12 @@ static const struct cmd_option options[] = {
      "forget the vectors of the embedder before"},
     {"purge", 0, NULL, CMD_FLAG, AT(purge), 0, 0, 0, NULL, " rm ",
      "erase kept vectors of texts that are gone, and their bytes on disk"},
+    {"efforts", 0, "LIST", CMD_TEXT, AT(efforts), 0, 0, 0, NULL, " eval ",
+     "of ann: ascending, with commas (default: a quarter of k to eight times k)"},
+    {"target-recall", 0, "R", CMD_REAL, AT(target), AT(has_target), 0, 0, NULL, " eval ",
+     "of ann: keep the smallest effort whose interval lies at or above it as the store's"},
+    {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, 100000, NULL, " eval ",
+     "of ann: queries at most (default 500)"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, UINT64_MAX, NULL, " verify ",
      "compare the vectors of only so many passages (default: all)"},
     {"key-file", 0, "FILE", CMD_TEXT, AT(key_file), 0, 0, 0, NULL, " keys ",

@@ -32,12 +32,12 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    const char *corpus, *queries, *qrels, *modes, *run_out, *html;
+    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts;
     struct cmd_list include, exclude, where, pins, judge, runs;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
         depth, dims, epochs, seed, every;
-    double share, min_score, temperature, budget_ms;
-    bool has_share, has_temperature;
+    double share, min_score, temperature, budget_ms, target;
+    bool has_share, has_temperature, has_target;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
     bool closer, fail_empty, copies, vectors, origin, full, f16, each;
 };
@@ -94,6 +94,8 @@ rag_err run_scratch(char *dir, size_t room);
 void run_scratch_end(const char *dir);
 /* Opens the store at dir for writing, made if it is not there. */
 rag_err run_open_at(const struct args *a, const char *dir, rag_store **out);
+/* Where the setting search.log has questions kept: a file in the store's folder. */
+void find_log_path(const struct args *a, char *path, size_t room);
 /* Search parameters as the options and settings have them; false, and said: a wrong budget. */
 bool find_params(struct args *a, rag_search_params *p);
 /* A query or question: the words joined, or standard input for "-"; for rag_free. */

@@ -48,6 +48,8 @@ static const struct known {
     {"search.k", NULL, true, false},
     {"search.share", NULL, true, false},
     {"search.budget", "RAG_BUDGET", true, false},
+    {"search.log", NULL, false, false},
+    {"index.scan_mb", NULL, true, false},
     {"hub.url", "RAG_HUB", false, false},
     {"hub.token", "HF_TOKEN", false, true},
     {"ask.context_tokens", NULL, true, false},

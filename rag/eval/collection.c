@@ -512,6 +512,22 @@ static rag_err read_all(rag_collection *c, const rag_collection_options *o)
     return err;
 }
 
+rag_err eval_questions(const char *path, rag_collection **out)
+{
+    rag_collection *c = mem_zalloc(1, sizeof *c);
+    if (c)
+        c->name = mem_strdup(path);
+    rag_err err = c && c->name ? read_questions(c, path)
+                               : RAG_FAIL(RAG_ENOMEM, "out of memory for questions");
+    if (!err && c->nquestions == 0)
+        err = RAG_FAIL(RAG_EFORMAT, "%s: no questions", path);
+    if (err)
+        rag_collection_close(c);
+    else
+        *out = c;
+    return err;
+}
+
 rag_err rag_collection_open(const rag_collection_options *given, rag_collection **out)
 {
     rag_collection_options o = RAG_COLLECTION_OPTIONS_INIT;

@@ -36,6 +36,9 @@ struct eval_names {
 size_t names_find(const struct eval_names *names, size_t n, const char *id);
 rag_err names_of_questions(const rag_collection *c, struct eval_names **out);
 
+/* The questions of a file alone, judged or not. */
+rag_err eval_questions(const char *path, rag_collection **out);
+
 /* Calls each with a line of a file (its end cut off, empty ones left out), counted from 1. */
 typedef rag_err (*eval_line_fn)(void *arg, const char *path, size_t line, char *text);
 rag_err eval_each_line(const char *path, eval_line_fn each, void *arg);
