@@ -68,6 +68,10 @@ int cmd_keys(const struct args *a);
 int cmd_config(const struct args *a);
 int cmd_completion(const struct args *a);
 
+/* What cmd_eval chooses from; each in a file of its name. */
+int eval_retrieval(struct args *a);
+int eval_ann(struct args *a);
+
 /* ---- the session (run.c): signals, progress, the store, how it ends ---- */
 
 void run_start(const struct args *a);
