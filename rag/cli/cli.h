@@ -39,7 +39,7 @@ struct args {
     double share, min_score, temperature, budget_ms, target;
     bool has_share, has_temperature, has_target;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool closer, fail_empty, copies, vectors, origin, full, f16, each;
+    bool closer, fail_empty, copies, vectors, origin, full, f16, each, passages;
 };
 
 extern const struct program rag_program;

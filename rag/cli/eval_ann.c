@@ -4,7 +4,7 @@
 #include <config.h>
 
 #include <stdlib.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "ann/base/error.h"
 #include "rag/cli/cli.h"
@@ -28,10 +28,17 @@ static bool read_efforts(const char *text, size_t *list, size_t *n)
     return false;
 }
 
-static void print_points(const rag_ann_eval *e)
+static const char *mark_of(const rag_ann_eval *e, const rag_ann_point *p)
 {
-    printf("%llu vectors, %zu queries, %zu asked for; recall of 100 with 95 %% interval\n",
-           (unsigned long long)e->vectors, e->queries, e->k);
+    return p->effort == 0 || p->effort != e->effort ? ""
+           : e->kept                                ? "  the store's"
+                                                    : "  the index's own";
+}
+
+static void print_points(const rag_ann_eval *e, const char *from)
+{
+    printf("%llu vectors, %zu queries (%s), %zu asked for; recall of 100 with 95 %% interval\n",
+           (unsigned long long)e->vectors, e->queries, from, e->k);
     printf("%8s %9s %-13s %9s %9s %9s %9s\n", "effort", "recall", "", "of 10", "p50 us",
            "p95 us", "p99 us");
     for (size_t i = 0; i < e->npoints; i++) {
@@ -42,13 +49,13 @@ static void print_points(const rag_ann_eval *e)
         printf("%8s %s%9.3f%s %s%6.2f-%-6.2f%s %9.3f %9.0f %9.0f %9.0f%s\n", effort,
                print_bold(), 100 * p->recall, print_plain(), print_dim(), 100 * p->low,
                100 * p->high, print_plain(), 100 * p->recall10, p->p50_us, p->p95_us, p->p99_us,
-               p->effort && p->effort == e->effort ? "  the store's" : "");
+               mark_of(e, p));
     }
     if (e->exact)
         puts("the index is a scan of all vectors: it loses nothing");
 }
 
-static rag_err json_points(const rag_ann_eval *e)
+static rag_err json_points(const rag_ann_eval *e, const char *from)
 {
     rag_err err = RAG_OK;
     for (size_t i = 0; i < e->npoints && !err; i++) {
@@ -58,6 +65,7 @@ static rag_err json_points(const rag_ann_eval *e)
         js_put_string(&o, "type", "point");
         js_put_u64(&o, "vectors", e->vectors);
         js_put_u64(&o, "queries", e->queries);
+        js_put_string(&o, "from", from);
         js_put_u64(&o, "k", e->k);
         js_put_bool(&o, "exact", e->exact);
         js_put_u64(&o, "effort", p->effort);
@@ -69,6 +77,7 @@ static rag_err json_points(const rag_ann_eval *e)
         js_put_double(&o, "p50_us", p->p50_us);
         js_put_double(&o, "p95_us", p->p95_us);
         js_put_double(&o, "p99_us", p->p99_us);
+        js_put_bool(&o, "used", p->effort == e->effort);
         js_put_bool(&o, "chosen", e->chosen && p->effort == e->chosen);
         js_shut(&o, '}');
         err = (rag_err)js_line(&o, stdout);
@@ -92,6 +101,13 @@ static rag_err keep_effort(const struct args *a, rag_store *s, const rag_ann_eva
     return err;
 }
 
+/* A file that is not empty. */
+static bool has_lines(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0;
+}
+
 int eval_ann(struct args *a)
 {
     rag_ann_eval_options o = RAG_ANN_EVAL_OPTIONS_INIT;
@@ -109,13 +125,15 @@ int eval_ann(struct args *a)
     o.target = a->has_target ? a->target : 0;
     rag_err err = run_open(a, a->has_target ? RAG_WRITE : RAG_READ, &s);
     find_log_path(a, log, sizeof log);
-    o.queries = a->queries ? a->queries : access(log, R_OK) == 0 ? log : NULL;
+    if (!a->passages)
+        o.queries = a->queries ? a->queries : has_lines(log) ? log : NULL;
+    const char *from = o.queries ? o.queries : "passages";
     if (!err)
         err = run_library(rag_eval_ann(s, &o, &e));
     if (!err && print_json(a))
-        err = json_points(e);
+        err = json_points(e, from);
     else if (!err)
-        print_points(e);
+        print_points(e, from);
     if (!err)
         err = keep_effort(a, s, e);
     rag_ann_eval_free(e);
