@@ -338,7 +338,8 @@ static int by_question(const void *a, const void *b)
 
 static rag_err order_grades(rag_collection *c)
 {
-    qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
+    if (c->ngrades > 0) /* C allows no array of none */
+        qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
     for (size_t i = 0; i < c->ngrades; i++) {
         struct eval_question *q = &c->questions[c->grades[i].question];
         if (i > 0 && by_question(&c->grades[i - 1], &c->grades[i]) == 0)
@@ -417,7 +418,8 @@ static rag_err regrade(rag_collection *c, const struct eval_names *became, size_
             c->grades[i].document = id;
         }
     }
-    qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
+    if (c->ngrades > 0) /* C allows no array of none */
+        qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
     for (size_t i = 0; i < c->ngrades; i++) {
         if (kept > 0 && by_question(&c->grades[kept - 1], &c->grades[i]) == 0) {
             if (c->grades[i].grade > c->grades[kept - 1].grade)
