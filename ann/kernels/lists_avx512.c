@@ -39,7 +39,7 @@ ALWAYS_INLINE void add_blocks(const struct annk_list_query *const *q, size_t nq,
         __m512i low[4], high[4];
         for (size_t b = 0; b < blocks; b++) {
             const __m512i x = _mm512_loadu_si512(codes + b * bytes + c);
-            prefetch(codes + b * bytes + c + ahead);
+            prefetch(codes + c * blocks + 64 * b + ahead);
             low[b] = _mm512_ternarylogic_epi32(x, low4, tables, 0xea);
             high[b] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), low4, tables, 0xea);
         }
