@@ -11,7 +11,6 @@
  * a round its lists are scanned in the order of their numbers. */
 #include <config.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "ann/base/error.h"
@@ -25,10 +24,13 @@ struct turn {
     float dist; /* of the list's centroid */
 };
 
+/* A block's memory. */
 struct batch_worker {
     struct scratch scratch;
     struct buf room;    /* the block's queries, each query_bytes; then desk, then probes [nlist] */
     struct buf turns;   /* struct turn, as many as a round has */
+    struct buf sorted;  /* the same by list */
+    struct buf starts;  /* u32 [nlist + 1]: where a list's turns begin */
     struct ivf_probe portions[BLOCK][IVF_PORTION]; /* each query's nearest lists, */
     size_t taken[BLOCK];                           /* so many of them */
     struct buf out;     /* per query of a scan: f32 and u32 [IVF_RUN + 64] */
@@ -66,6 +68,8 @@ static ann_err worker_open(const struct batch *b, struct batch_worker *w)
         err = grow(&w->room, BLOCK * b->query_bytes + b->desk_bytes +
                                  b->h->nlist * sizeof(struct ivf_probe));
     if (!err && b->together)
+        err = grow(&w->starts, ((size_t)b->h->nlist + 1) * sizeof(uint32_t));
+    if (!err && b->together)
         err = grow(&w->out, (size_t)ANNK_LIST_BATCH * OUT_EACH * (sizeof(float) + 4));
     return err;
 }
@@ -75,6 +79,8 @@ static void worker_close(struct batch_worker *w)
     scratch_free(&w->scratch);
     buf_free(&w->room);
     buf_free(&w->turns);
+    buf_free(&w->sorted);
+    buf_free(&w->starts);
     buf_free(&w->out);
 }
 
@@ -101,12 +107,23 @@ static void search_alone(const struct batch *b, struct batch_worker *w, size_t i
 
 /* ---- a block ---- */
 
-static int by_list(const void *pa, const void *pb)
+/* The turns [n] by list, those of a list in their order, at w->sorted. */
+static ann_err sort_turns(const struct batch *b, struct batch_worker *w, size_t n)
 {
-    const struct turn *a = pa, *b = pb;
-    if (a->list != b->list)
-        return a->list < b->list ? -1 : 1;
-    return a->query < b->query ? -1 : a->query > b->query;
+    const struct turn *turns = w->turns.data;
+    uint32_t *starts = w->starts.data;
+    const ann_err err = grow(&w->sorted, w->turns.bytes);
+    if (err)
+        return err;
+    struct turn *sorted = w->sorted.data;
+    memset(starts, 0, ((size_t)b->h->nlist + 1) * sizeof *starts);
+    for (size_t i = 0; i < n; i++)
+        starts[turns[i].list + 1]++;
+    for (uint32_t l = 0; l < b->h->nlist; l++)
+        starts[l + 1] += starts[l];
+    for (size_t i = 0; i < n; i++)
+        sorted[starts[turns[i].list]++] = turns[i];
+    return ANN_OK;
 }
 
 /* One more turn; *n of them. */
@@ -161,12 +178,15 @@ static void scan_together(const struct batch *b, struct batch_worker *w,
 }
 
 /* All turns of a round, those of a list together; gamma: which are too far by now. */
-static void scan_turns(const struct batch *b, struct batch_worker *w, size_t count, float gamma)
+static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t count,
+                          float gamma)
 {
-    const struct turn *turns = w->turns.data;
     const struct turn *group[ANNK_LIST_BATCH];
     size_t n = 0;
-    qsort(w->turns.data, count, sizeof *turns, by_list);
+    const ann_err err = sort_turns(b, w, count);
+    if (err)
+        return err;
+    const struct turn *turns = w->sorted.data;
     for (size_t at = 0; at < count; at++) {
         if (n > 0 && (n == ANNK_LIST_BATCH || group[0]->list != turns[at].list)) {
             scan_together(b, w, group, n);
@@ -178,6 +198,7 @@ static void scan_turns(const struct batch *b, struct batch_worker *w, size_t cou
     }
     if (n > 0)
         scan_together(b, w, group, n);
+    return ANN_OK;
 }
 
 /* Lists [from, to) of each query's portion. */
@@ -190,7 +211,7 @@ static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size
         for (size_t p = from; p < to && p < w->taken[i] && !err; p++)
             err = add_turn(w, &count, i, &w->portions[i][p]);
     if (!err)
-        scan_turns(b, w, count, from == 0 ? INFINITY : b->effort.gamma);
+        err = scan_turns(b, w, count, from == 0 ? INFINITY : b->effort.gamma);
     for (size_t i = 0; i < n; i++)
         reservoir_cut(&w->iq[i].found);
     return err;
@@ -213,7 +234,7 @@ static ann_err scan_rest(const struct batch *b, struct batch_worker *w, size_t n
             err = add_turn(w, &count, i, &probes[p]);
     }
     if (!err)
-        scan_turns(b, w, count, b->effort.gamma);
+        err = scan_turns(b, w, count, b->effort.gamma);
     return err;
 }
 

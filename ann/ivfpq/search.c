@@ -125,6 +125,13 @@ void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct sc
                     const float *dists, const uint32_t *places, size_t n)
 {
     const bool marks = h->asked.soar || s->dirty_count > 0;
+    if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live) {
+        /* Every entry lives: the usual case, and a third of the time of a short scan. */
+        for (size_t i = 0; i < n; i++)
+            if (dists[i] <= iq->found.limit)
+                reservoir_add(&iq->found, key_make(dists[i], list->slots[places[i]]));
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         float dist = dists[i];
         if (dist > iq->found.limit + iq->slack)
