@@ -20,7 +20,7 @@ _annbench()
         return
         ;;
     --index | --specs)
-        mapfile -t COMPREPLY < <(compgen -W 'flat hnsw' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W 'flat hnsw ivfpq' -- "$cur")
         return
         ;;
     --peers)
