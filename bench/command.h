@@ -28,7 +28,10 @@ struct command {
     const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
     size_t npeers;
     char peer_list[COMMAND_PEERS_TEXT]; /* what they point into */
-    bool flat;                          /* peers: exact search */
+    const char *grid; /* peers: which choice of peers.json */
+    bool flat;        /* peers: exact search */
+    bool single;      /* peers: single calls count alone */
+    bool sweep;       /* peers: every setting on all queries, none picked */
     bool rebuild;                       /* peers: also indexes that are kept */
 };
 

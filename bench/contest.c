@@ -3,7 +3,10 @@
  * Place: bench.  A setting that was best by luck on some queries is not so on others, so no
  * figure comes from the queries that chose it.  Each round goes over all points, and at each
  * over all contestants, so that what the machine does meanwhile falls on all of them alike;
- * figures are medians over the rounds, with the lowest and the highest beside them. */
+ * figures are medians over the rounds, with the lowest and the highest beside them.
+ *
+ * A batch is all of the queries, as half of one would be faster or slower than what was asked
+ * for; recall is that of the other half here too. */
 #include <config.h>
 
 #include <math.h>
@@ -37,6 +40,7 @@ struct contest {
     struct contestant *const *all;
     size_t count;
     const struct run_settings *s;
+    const struct dataset *whole;
     struct dataset half[2];
     double *limits[2];
     ann_id *ids;           /* [nq, k] */
@@ -97,11 +101,10 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
 {
     const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(x->s);
     size_t over = 0;
+    const size_t first = c->lowest < LOWEST ? c->lowest : LOWEST;
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
-        const size_t step = !c->nsteps      ? runner_effort(c, LOWEST, i)
-                            : i < c->nsteps ? i + 1
-                                            : 0;
+        const size_t step = runner_effort(c, first, i);
         if (c->has_effort && !step)
             break;
         p = runner_point(step);
@@ -152,7 +155,8 @@ static ann_err pick(struct contest *x, struct contestant *c, struct entry *e)
         const struct trial *u = &t[chosen[i]];
         e->step[i] = u->step;
         e->single[i] = c->single && !(u->batch > CLEARLY * u->single);
-        e->batch[i] = c->batch && c->best_counts && !(u->single > CLEARLY * u->batch);
+        e->batch[i] = c->batch && (c->best_counts || x->s->batch_counts) &&
+                      !(u->single > CLEARLY * u->batch);
         err = try_step(x, c, u->step, &c->result.points[i]);
     }
     c->result.npoints = count;
@@ -172,6 +176,10 @@ static ann_err time_point(struct contest *x, size_t c, size_t point, unsigned ro
     ann_err err = runner_check_stop();
     if (err)
         return err;
+    if (x->s->batch_counts) {
+        u->half = -1;
+        u->data = x->whole;
+    }
     u->single = e->single[point];
     u->batch = e->batch[point];
     err = u->time(u, e->step[point], timing_of(x, c, point) + round);
@@ -217,7 +225,7 @@ static void settle_round(struct contest *x, size_t c, unsigned round)
     for (size_t i = 0; i < u->result.npoints; i++) {
         const struct timing *t = timing_of(x, c, i) + round;
         pairs[i].recall = u->result.points[i].recall;
-        pairs[i].qps = u->best_counts ? fmax(1 / t->single_s, 1 / t->batch_s) : 1 / t->single_s;
+        pairs[i].qps = runner_rate(u, t->single_s, t->batch_s);
     }
     for (size_t t = 0; t < u->result.ntargets; t++)
         u->result.at_round[t][round] =
@@ -258,7 +266,7 @@ static ann_err set_up(struct contest *x, const struct dataset *d)
 ann_err contest_run(struct contestant *const *all, size_t count, const struct dataset *d,
                     const struct run_settings *s)
 {
-    struct contest x = {.all = all, .count = count, .s = s};
+    struct contest x = {.all = all, .count = count, .s = s, .whole = d};
     ann_err err = set_up(&x, d);
     for (size_t c = 0; c < count && !err; c++) {
         err = lose(all[c], pick(&x, all[c], &x.entries[c]));

@@ -36,8 +36,10 @@ struct outcome {
     ann_metric metric;
     unsigned threads, rounds;
     bool batch; /* qps counts batches */
+    size_t batch_size; /* queries that are timed in one call */
     bool own;   /* kith's, in a contest */
-    double build_s, build_cpu_s;
+    double build_s, build_cpu_s; /* train and add */
+    double train_s, train_cpu_s; /* NAN: nothing to train, or not told apart */
     double memory_bytes, file_bytes, peak_rss_bytes;
     struct outcome_point points[OUTCOME_POINTS_MAX];
     size_t npoints;

@@ -101,6 +101,13 @@ static void note_decisions(struct outcome *r, const ann_options *o, const ann_in
         memcpy(r->spec, spec, sizeof spec);
 }
 
+/* Kinds with lists learn them, and search so many of them as the effort says: one is enough to
+ * begin with.  For the others ann_train looks at the vectors only. */
+static bool trains(ann_kind kind)
+{
+    return kind != ANN_FLAT && kind != ANN_HNSW;
+}
+
 static ann_err build(struct contestant *c, const ann_options *o)
 {
     struct subject *u = c->impl;
@@ -116,6 +123,10 @@ static ann_err build(struct contestant *c, const ann_options *o)
     const double cpu = runner_clock(CLOCK_PROCESS_CPUTIME_ID);
     const double wall = runner_clock(CLOCK_MONOTONIC);
     err = io_library(ann_train(u->ix, base));
+    if (trains(o->kind)) {
+        r->train_s = runner_clock(CLOCK_MONOTONIC) - wall;
+        r->train_cpu_s = runner_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    }
     if (!err)
         err = io_library(ann_add(u->ix, base, NULL));
     r->build_s = runner_clock(CLOCK_MONOTONIC) - wall;
@@ -355,6 +366,7 @@ ann_err subject_open(struct contestant *c, const char *spec, const struct datase
         return error_prefix(err, spec);
     set_index_name(&c->result);
     c->has_effort = o.kind != ANN_FLAT;
+    c->lowest = trains(o.kind) ? 1 : s->k;
     c->search = search;
     c->time = time_all;
     struct subject *u = c->impl = mem_zalloc(1, sizeof *u);

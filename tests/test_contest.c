@@ -175,7 +175,7 @@ START_TEST(the_grid_is_whole)
     size_t width, peers = 0;
     snprintf(path, sizeof path, "%s/bench/peers/peers.json", source ? source : ".");
     ck_assert_int_eq(grid_load(&g, path), ANN_OK);
-    for (; (name = grid_peer(&g, false, peers)); peers++) {
+    for (; (name = grid_peer(&g, "graphs", peers)); peers++) {
         bool pinned = false;
         ck_assert_ptr_nonnull(grid_package_of(&g, name));
         for (size_t i = 0; grid_package(&g, i, &p); i++)
@@ -187,7 +187,8 @@ START_TEST(the_grid_is_whole)
             ck_assert(s[i].v[0] >= s[i - width].v[0]);
     }
     ck_assert_uint_gt(peers, 10);
-    ck_assert_ptr_nonnull(grid_spec(&g, 0));
+    ck_assert_str_eq(grid_spec(&g, "ivf", 0), "ivfpq");
+    ck_assert_ptr_null(grid_spec(&g, "no such grid", 0));
     ck_assert_ptr_null(grid_package_of(&g, "no such peer"));
     ck_assert_str_eq(grid_package_of(&g, "faiss-flat"), "faiss-cpu");
     ck_assert_uint_eq(grid_settings(&g, "faiss-flat", s, &width), 0);

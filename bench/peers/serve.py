@@ -33,7 +33,7 @@ def entry(name):
     """What peers.json says of a library's configuration."""
     with open(os.path.join(HERE, "peers.json")) as f:
         grid = json.load(f)
-    return next(p for p in grid["peers"] + grid["exact"] if p["name"] == name)
+    return next(p for p in grid["peers"] if p["name"] == name)
 
 
 def resident():
@@ -109,6 +109,8 @@ class Server:
         peer.build(base)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         about = {**about, "wall": wall, "cpu": cpu, "memory": resident() - before}
+        if peer.trained:
+            about["train_wall"], about["train_cpu"] = peer.trained
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         try:
