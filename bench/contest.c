@@ -154,9 +154,12 @@ static ann_err pick(struct contest *x, struct contestant *c, struct entry *e)
     for (size_t i = 0; i < count && !err; i++) {
         const struct trial *u = &t[chosen[i]];
         e->step[i] = u->step;
-        e->single[i] = c->single && !(u->batch > CLEARLY * u->single);
-        e->batch[i] = c->batch && (c->best_counts || x->s->batch_counts) &&
-                      !(u->single > CLEARLY * u->batch);
+        e->single[i] = c->single;
+        e->batch[i] = c->batch && (c->best_counts || x->s->batch_counts);
+        if (c->best_counts) {
+            e->single[i] = e->single[i] && !(u->batch > CLEARLY * u->single);
+            e->batch[i] = e->batch[i] && !(u->single > CLEARLY * u->batch);
+        }
         err = try_step(x, c, u->step, &c->result.points[i]);
     }
     c->result.npoints = count;

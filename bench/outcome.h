@@ -38,6 +38,7 @@ struct outcome {
     bool batch; /* qps counts batches */
     size_t batch_size; /* queries that are timed in one call */
     bool own;   /* kith's, in a contest */
+    bool swept; /* in a contest: every setting on all queries, to compare effort by effort */
     double build_s, build_cpu_s; /* train and add */
     double train_s, train_cpu_s; /* NAN: nothing to train, or not told apart */
     double memory_bytes, file_bytes, peak_rss_bytes;
@@ -52,6 +53,12 @@ struct outcome {
 
 /* Fills at[] from points[]. */
 void outcome_interpolate(struct outcome *o);
+
+/* Seconds of adding by itself, NAN where training was not told apart. */
+double outcome_add_s(const struct outcome *o);
+double outcome_add_cpu_s(const struct outcome *o);
+/* Bytes of memory for each vector; NAN: not known. */
+double outcome_vector_bytes(const struct outcome *o);
 
 /* A growing list of outcomes, of one call of the program. */
 struct outcomes {

@@ -123,7 +123,8 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
     fputs("<div class=\"scroll\"><table>\n<tr><th>index</th>", f);
     for (size_t t = 0; t < first->ntargets; t++)
         fprintf(f, "<th>queries/s<br/>at recall %g</th>", first->targets[t]);
-    fputs("<th>build</th><th>CPU time</th><th>memory</th><th>file</th><th>peak of<br/>process"
+    fputs("<th>build</th><th>CPU time</th><th>of it<br/>training</th><th>adding</th>"
+          "<th>memory</th><th>bytes a<br/>vector</th><th>file</th><th>peak of<br/>process"
           "</th></tr>\n",
           f);
     for (size_t i = from; i < to; i++) {
@@ -134,7 +135,10 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
             put_cell(f, display_at(b, r->at[t]));
         put_cell(f, display_seconds(b, r->build_s));
         put_cell(f, display_seconds(b, r->build_cpu_s));
+        put_cell(f, display_seconds(b, r->train_s));
+        put_cell(f, display_seconds(b, outcome_add_s(r)));
         put_cell(f, display_bytes(b, r->memory_bytes));
+        put_cell(f, display_rate(b, outcome_vector_bytes(r)));
         put_cell(f, display_bytes(b, r->file_bytes));
         put_cell(f, display_bytes(b, r->peak_rss_bytes));
         fputs("</tr>\n", f);
@@ -192,6 +196,35 @@ static void put_ratios(FILE *f, const struct outcomes *all, size_t from, size_t 
             put_quotient(f, r->file_bytes, reference->file_bytes);
         }
         fputs("</tr>\n", f);
+    }
+    fputs("</table></div>\n", f);
+}
+
+/* kith beside each peer at the same effort. */
+static void put_efforts(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char b[DISPLAY_MAX];
+    struct compare_effort at;
+    fputs("<h3>kith and its peers at the same effort</h3>\n<div class=\"scroll\"><table>\n"
+          "<tr><th>index</th><th>peer</th><th>effort</th><th>recall</th><th>peer's</th>"
+          "<th>queries/s over<br/>the peer's</th></tr>\n",
+          f);
+    for (size_t i = from; i < to; i++) {
+        for (size_t j = from; j < to && all->items[i].own; j++) {
+            const struct outcome *own = &all->items[i], *peer = &all->items[j];
+            for (size_t k = 0; !peer->own && compare_effort(own, peer, k, &at); k++) {
+                fputs("<tr>", f);
+                put_name(f, own, i - from);
+                put_cell(f, peer->index);
+                put_cell(f, display_count(b, (double)at.own->effort));
+                snprintf(b, sizeof b, "%.4f", at.own->recall);
+                put_cell(f, b);
+                snprintf(b, sizeof b, "%.4f", at.peer->recall);
+                put_cell(f, b);
+                put_quotient(f, at.own->qps, at.peer->qps);
+                fputs("</tr>\n", f);
+            }
+        }
     }
     fputs("</table></div>\n", f);
 }
@@ -344,12 +377,14 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
     svg_text(f, r->dataset);
     fprintf(f,
             "</h2>\n<p class=\"dim\">%s vectors of %zu dimensions, %s, %s queries, k = %zu, "
-            "%u thread%s%s, medians of %u round%s</p>\n",
+            "%u thread%s, ",
             display_count(n, (double)r->n), r->dim, dataset_metric_name(r->metric),
-            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
-            r->batch ? ", in batches" : "", r->rounds, r->rounds == 1 ? "" : "s");
+            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s");
+    if (r->batch)
+        fprintf(f, "in batches of %s, ", display_count(n, (double)r->batch_size));
+    fprintf(f, "medians of %u round%s</p>\n", r->rounds, r->rounds == 1 ? "" : "s");
     put_summary(f, all, from, to);
-    put_ratios(f, all, from, to);
+    (r->swept ? put_efforts : put_ratios)(f, all, from, to);
     fputs("<div class=\"plots\">\n", f);
     put_lines(f, all, from, to, false);
     if (has_latency(all, from, to))

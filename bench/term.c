@@ -22,10 +22,12 @@ static const char *const colors[] = {"34", "33", "32", "35", "36", "31", "37", "
 static void print_head(const struct outcome *r, FILE *f)
 {
     char n[DISPLAY_MAX], nq[DISPLAY_MAX];
-    fprintf(f, "\n%s: %s x %zu, %s, %s queries, k = %zu, %u thread%s%s\n\n", r->dataset,
+    fprintf(f, "\n%s: %s x %zu, %s, %s queries, k = %zu, %u thread%s", r->dataset,
             display_count(n, (double)r->n), r->dim, dataset_metric_name(r->metric),
-            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
-            r->batch ? ", in batches" : "");
+            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s");
+    if (r->batch)
+        fprintf(f, ", in batches of %s", display_count(n, (double)r->batch_size));
+    fputs("\n\n", f);
 }
 
 static int index_width(const struct outcomes *all, size_t from, size_t to)
@@ -59,6 +61,33 @@ static void print_summary(const struct outcomes *all, size_t from, size_t to, FI
     fputc('\n', f);
     for (size_t i = from; i < to; i++)
         fprintf(f, "  %-*s  %s\n", width, all->items[i].index, all->items[i].spec);
+}
+
+static bool trained(const struct outcomes *all, size_t from, size_t to)
+{
+    bool any = false;
+    for (size_t i = from; i < to; i++)
+        any = any || all->items[i].train_s >= 0;
+    return any;
+}
+
+/* Where anything was trained: what that took, and adding by itself. */
+static void print_training(const struct outcomes *all, size_t from, size_t to, FILE *f)
+{
+    char v[5][DISPLAY_MAX];
+    const int width = index_width(all, from, to);
+    if (!trained(all, from, to))
+        return;
+    fprintf(f, "\n  %-*s  %9s %9s %9s %9s %12s\n", width, "index", "training", "cpu", "adding",
+            "cpu", "bytes/vector");
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        fprintf(f, "  %-*s  %9s %9s %9s %9s %12s\n", width, r->index,
+                display_seconds(v[0], r->train_s), display_seconds(v[1], r->train_cpu_s),
+                display_seconds(v[2], outcome_add_s(r)),
+                display_seconds(v[3], outcome_add_cpu_s(r)),
+                display_rate(v[4], outcome_vector_bytes(r)));
+    }
 }
 
 static void print_sweep(const struct outcomes *all, size_t from, size_t to, FILE *f)
@@ -178,6 +207,7 @@ void outcome_print(const struct outcomes *all, FILE *f, unsigned columns, bool c
         const size_t end = outcomes_group_end(all, i);
         print_head(&all->items[i], f);
         print_summary(all, i, end, f);
+        print_training(all, i, end, f);
         print_sweep(all, i, end, f);
         print_plot(all, i, end, f, columns, color);
         i = end;

@@ -52,6 +52,14 @@ ann_err versus_prepare(struct command *c, struct grid *g)
     if (err)
         return err;
     choose_specs(c, g);
+    for (size_t i = 0; i < c->npeers && c->sweep; i++) {
+        struct grid_setting s[GRID_STEPS_MAX];
+        size_t width;
+        if (grid_settings(g, c->peers[i], s, &width) && width > 1)
+            return ANN_FAIL(ANN_EINVAL,
+                            "%s is searched with two numbers, which --sweep has not room for",
+                            c->peers[i]);
+    }
     if (c->npeers + c->nspecs == 0)
         return ANN_FAIL(ANN_EINVAL, "neither peers nor specs: nobody takes part");
     return c->npeers ? peers_prepare(g, c->peers, c->npeers, c->run.quiet) : ANN_OK;
@@ -128,9 +136,11 @@ static ann_err meet(struct field *t, const struct command *c, const struct datas
         err = runner_sweep(t->list, t->count, d, &c->run);
     else
         err = contest_run(t->list, t->count, d, &c->run);
-    for (size_t i = 0; i < t->count && !err; i++)
+    for (size_t i = 0; i < t->count && !err; i++) {
+        t->list[i]->result.swept = c->sweep;
         if (!t->list[i]->lost)
             err = outcomes_keep(all, &t->list[i]->result);
+    }
     return err;
 }
 

@@ -44,7 +44,8 @@ import json, re, sys
 from xml.dom import minidom
 
 keys = set("""dataset n dim metric k index spec threads batch effort recall qps mean_us p50_us
-p95_us p99_us build_s build_cpu_s memory_bytes file_bytes""".split())
+p95_us p99_us build_s build_cpu_s train_s add_s memory_bytes bytes_per_vector
+file_bytes""".split())
 lines = [json.loads(l) for l in open(sys.argv[1])]
 points = [l for l in lines if "at_recall" not in l]
 at = [l for l in lines if "at_recall" in l]
@@ -54,6 +55,8 @@ for p in points:
     assert p["n"] == 3000 and p["dim"] == 24 and p["k"] == 10 and p["metric"] == "l2"
     assert p["qps"] > 0 and p["p50_us"] <= p["p95_us"] <= p["p99_us"] <= p["p999_us"]
     assert p["build_s"] >= 0 and p["memory_bytes"] > 3000 * 24 * 4 and p["file_bytes"] > 0
+    assert p["train_s"] is None and p["add_s"] is None # neither kind has anything to learn
+    assert abs(p["bytes_per_vector"] - p["memory_bytes"] / 3000) < 1e-6
     assert p["distances"] > 0
     assert p["index"] in ("flat", "hnsw") and p["spec"].startswith(p["index"])
 flat, *hnsw = points
@@ -65,6 +68,7 @@ for a in at:
     assert a["at_recall"] in (0.9, 0.95, 0.99) and a["qps"] > 0 and isinstance(a["at_least"], bool)
 batch = [json.loads(l) for l in open(sys.argv[2])]
 assert batch[0]["recall"] == 1 and batch[0]["batch"] is True and batch[0]["p50_us"] is None
+assert batch[0]["batch_size"] == 200 and "batch_size" not in flat
 
 page = open(sys.argv[3], encoding="utf-8").read()
 assert page.startswith("<!DOCTYPE html>") and "prefers-color-scheme:dark" in page
