@@ -27,8 +27,8 @@ struct grid_setting {
 ann_err grid_load(struct grid *g, const char *path);
 void grid_free(struct grid *g);
 
-/* A grid is a choice of peers, and of specs of kith that meet them where none is given: "graphs",
- * "flat", "ivf".  The i-th of either, NULL behind the last. */
+/* A grid is a choice of peers, and of specs of kith that meet them where none is given:
+ * "graphs", "flat", "ivf" and so on.  The i-th of either, NULL behind the last. */
 const char *grid_peer(const struct grid *g, const char *grid, size_t i);
 const char *grid_spec(const struct grid *g, const char *grid, size_t i);
 const char *grid_package_of(const struct grid *g, const char *peer); /* NULL: no such peer */
