@@ -18,10 +18,11 @@
 
 #define LOWEST        2 /* effort of kith's: less than k may do */
 #define TRIALS_MAX    128
-#define PICK_BUDGET_S 40.0   /* of one contestant's sweep */
+#define PICK_BUDGET_S 40.0   /* of one contestant's searching in its sweep */
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
 #define BEYOND_ENOUGH 1      /* so many more points, as other queries may find less */
 #define STALL         8      /* steps */
+#define WIDTH_MAX     16     /* second numbers of a ladder that are looked at one by one */
 #define CLEARLY       1.15   /* so much faster one way and the other is not timed */
 
 /* What one contestant is measured with. */
@@ -96,17 +97,49 @@ static bool stalled(const struct trial *t, size_t n, size_t width)
     return width < 2 && n > STALL && t[n - 1].recall < t[n - 1 - STALL].recall + 2 * NO_GAIN;
 }
 
+/* Of each second number, what more of the first one brought. */
+struct columns {
+    double recall[WIDTH_MAX];
+    bool shut[WIDTH_MAX]; /* nothing any more: all that follows would only be slower */
+};
+
+static bool is_shut(const struct columns *w, const struct contestant *c, size_t i)
+{
+    return c->width > 1 && c->width <= WIDTH_MAX && w->shut[i % c->width];
+}
+
+static void note(struct columns *w, const struct contestant *c, size_t i, double recall)
+{
+    if (c->width < 2 || c->width > WIDTH_MAX)
+        return;
+    const size_t at = i % c->width;
+    w->shut[at] = recall > 0.5 && recall < w->recall[at] + NO_GAIN;
+    w->recall[at] = recall;
+}
+
+/* Seconds that a trial's passes took, as whoever made them says: other work on the machine must
+ * not end a sweep early. */
+static double spent(const struct contestant *c, const struct outcome_point *p)
+{
+    const double n = (double)c->data->nq;
+    return fmax(0, n / p->qps_single) + fmax(0, n / p->qps_batch); /* fmax passes a NAN over */
+}
+
 /* Sweeps c's settings until the recall is well above all targets. */
 static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, size_t *count)
 {
-    const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(x->s);
+    const double enough = runner_enough(x->s);
+    double took = 0;
     size_t over = 0;
     const size_t first = c->lowest < LOWEST ? c->lowest : LOWEST;
+    struct columns columns = {{0}, {0}};
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
         const size_t step = runner_effort(c, first, i);
         if (c->has_effort && !step)
             break;
+        if (is_shut(&columns, c, i))
+            continue;
         p = runner_point(step);
         const ann_err err = try_step(x, c, step, &p);
         if (err == ANN_ENOTSUP && c->nsteps)
@@ -114,11 +147,12 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
         if (err)
             return err;
         t[(*count)++] = (struct trial){step, p.recall, p.qps_single, p.qps_batch};
+        note(&columns, c, i, p.recall);
         if (c->width > 1 && useless(t, *count, c->width))
             i += c->width - 1 - i % c->width; /* to the last of its kind */
-        const bool late = runner_clock(CLOCK_MONOTONIC) - began > PICK_BUDGET_S;
+        took += spent(c, &p);
         over += p.recall >= enough;
-        if (!c->has_effort || late || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
+        if (!c->has_effort || took > PICK_BUDGET_S || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
             break;
         if (x->s->progress)
             progress_step(x->s->progress, c->result.index, *count, TRIALS_MAX);
