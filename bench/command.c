@@ -45,6 +45,8 @@ static const char help_all[] =
     "  --cpu-clock       time by processor time: other work on the machine counts less\n"
     "  --filter P%       run: also with a filter that so many rows pass, at random, or with\n"
     "                    P%,clustered whole neighbourhoods; may be repeated\n"
+    "  --calibrate       run: also what asking for a recall by number delivers; half of the\n"
+    "                    queries calibrate, the other half judge\n"
     "  --churn           run: also after half of the vectors were removed and added again\n"
     "  --grid NAME       peers: which of the grids in peers.json: graphs (the default), ivf\n"
     "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
@@ -162,6 +164,7 @@ enum option_code {
     OPT_PEERS,
     OPT_REBUILD,
     OPT_CPU_CLOCK,
+    OPT_CALIBRATE,
     OPT_CHURN,
     OPT_FILTER,
     OPT_FLAT,
@@ -190,6 +193,7 @@ static const struct option options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
     {"rebuild", no_argument, NULL, OPT_REBUILD},
     {"cpu-clock", no_argument, NULL, OPT_CPU_CLOCK},
+    {"calibrate", no_argument, NULL, OPT_CALIBRATE},
     {"churn", no_argument, NULL, OPT_CHURN},
     {"filter", required_argument, NULL, OPT_FILTER},
     {"flat", no_argument, NULL, OPT_FLAT},
@@ -266,6 +270,9 @@ static bool take_option(int code, struct command *c)
         return true;
     case OPT_REBUILD:
         c->rebuild = true;
+        return true;
+    case OPT_CALIBRATE:
+        c->calibrate = true;
         return true;
     case OPT_CHURN:
         c->churn = true;

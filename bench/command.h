@@ -24,6 +24,7 @@ struct command {
     const char *json, *report;
     struct passing filters[COMMAND_LIST_MAX]; /* run: measured each after no filter */
     size_t nfilters;
+    bool calibrate; /* run: also recall asked for by number */
     bool churn; /* run: measured again after half of it went and came */
     const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
     size_t npeers;

@@ -22,6 +22,7 @@
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
 #define BEYOND_ENOUGH 1      /* so many more points, as other queries may find less */
 #define STALL         8      /* steps */
+#define BEHIND        0.01   /* of recall, from which on a second number may be passed over */
 #define WIDTH_MAX     16     /* second numbers of a ladder that are looked at one by one */
 #define CLEARLY       1.15   /* so much faster one way and the other is not timed */
 
@@ -99,6 +100,7 @@ static bool stalled(const struct trial *t, size_t n, size_t width)
 
 /* Of each second number, what more of the first one brought. */
 struct columns {
+    double best; /* recall so far */
     double recall[WIDTH_MAX];
     bool shut[WIDTH_MAX]; /* nothing any more: all that follows would only be slower */
 };
@@ -113,7 +115,8 @@ static void note(struct columns *w, const struct contestant *c, size_t i, double
     if (c->width < 2 || c->width > WIDTH_MAX)
         return;
     const size_t at = i % c->width;
-    w->shut[at] = recall > 0.5 && recall < w->recall[at] + NO_GAIN;
+    w->best = fmax(w->best, recall);
+    w->shut[at] = recall < w->recall[at] + NO_GAIN && recall < w->best - BEHIND;
     w->recall[at] = recall;
 }
 
@@ -132,7 +135,7 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
     double took = 0;
     size_t over = 0;
     const size_t first = c->lowest < LOWEST ? c->lowest : LOWEST;
-    struct columns columns = {{0}, {0}};
+    struct columns columns = {0, {0}, {0}};
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
         const size_t step = runner_effort(c, first, i);

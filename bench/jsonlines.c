@@ -65,6 +65,23 @@ static ann_err put_point(struct js_out *o, const struct outcome *r,
     return js_line(o, f);
 }
 
+static ann_err put_asked(struct js_out *o, const struct outcome *r, FILE *f)
+{
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < r->nasked && !err; i++) {
+        const struct outcome_asked *a = &r->asked[i];
+        put_head(o, r);
+        js_put_double(o, "asked_recall", a->recall);
+        js_put_double(o, "delivered", a->delivered);
+        js_put_double(o, "distances", a->distances);
+        js_put_u64(o, "least_effort", a->least_effort);
+        js_put_double(o, "least_distances", a->least_distances);
+        js_shut(o, '}');
+        err = js_line(o, f);
+    }
+    return err;
+}
+
 /* own over the fastest peer (reference NULL) or over one of them. */
 static ann_err put_ratio(struct js_out *o, const struct outcomes *all, size_t from, size_t to,
                          const struct outcome *own, const struct outcome *reference, FILE *f)
@@ -153,6 +170,8 @@ ann_err outcome_write_json(const struct outcomes *all, FILE *f)
             js_shut(&o, '}');
             err = js_line(&o, f);
         }
+        if (!err)
+            err = put_asked(&o, r, f);
     }
     for (size_t i = 0, end; i < all->count && !err; i = end) {
         end = outcomes_group_end(all, i);

@@ -29,6 +29,14 @@ struct outcome_point {
     double distances, hops; /* a query */
 };
 
+/* What asking for a recall by number delivers to queries that did not calibrate. */
+struct outcome_asked {
+    double recall;               /* asked for */
+    double delivered, distances; /* NAN: no effort was found for it */
+    size_t least_effort;         /* that would have done; 0: none */
+    double least_distances;
+};
+
 /* One index on one data set. */
 struct outcome {
     char dataset[DATASET_NAME_MAX], index[48], spec[OUTCOME_SPEC_MAX];
@@ -49,6 +57,8 @@ struct outcome {
     /* at[].qps of each round by itself; all 0 where there was no contest. */
     double at_round[OUTCOME_TARGETS_MAX][OUTCOME_ROUNDS_MAX];
     size_t ntargets;
+    struct outcome_asked asked[OUTCOME_TARGETS_MAX];
+    size_t nasked;
 };
 
 /* Fills at[] from points[]. */

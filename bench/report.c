@@ -229,6 +229,38 @@ static void put_efforts(FILE *f, const struct outcomes *all, size_t from, size_t
     fputs("</table></div>\n", f);
 }
 
+static void put_asked(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char b[DISPLAY_MAX];
+    fputs("<h3>Recall asked for by number, of queries that did not calibrate</h3>\n"
+          "<div class=\"scroll\"><table>\n<tr><th>index</th><th>asked</th><th>delivered</th>"
+          "<th>distances</th><th>over those of the<br/>least effort</th></tr>\n",
+          f);
+    for (size_t i = from; i < to; i++) {
+        for (size_t j = 0; j < all->items[i].nasked; j++) {
+            const struct outcome_asked *a = &all->items[i].asked[j];
+            fputs("<tr>", f);
+            put_name(f, &all->items[i], i - from);
+            snprintf(b, sizeof b, "%g", a->recall);
+            put_cell(f, b);
+            snprintf(b, sizeof b, a->delivered >= 0 ? "%.4f" : "-", a->delivered);
+            put_cell(f, b);
+            put_cell(f, display_count(b, a->distances));
+            put_quotient(f, a->distances, a->least_distances);
+            fputs("</tr>\n", f);
+        }
+    }
+    fputs("</table></div>\n", f);
+}
+
+static bool has_asked(const struct outcomes *all, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (all->items[i].nasked)
+            return true;
+    return false;
+}
+
 static void put_point(FILE *f, const struct outcome *r, const struct outcome_point *p,
                       size_t color)
 {
@@ -385,6 +417,8 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
     fprintf(f, "medians of %u round%s</p>\n", r->rounds, r->rounds == 1 ? "" : "s");
     put_summary(f, all, from, to);
     (r->swept ? put_efforts : put_ratios)(f, all, from, to);
+    if (has_asked(all, from, to))
+        put_asked(f, all, from, to);
     fputs("<div class=\"plots\">\n", f);
     put_lines(f, all, from, to, false);
     if (has_latency(all, from, to))

@@ -104,5 +104,6 @@ ann_err subject_filter(struct contestant *c, const struct passing *p);
  * given back; c begins a new result. */
 ann_err subject_churn(struct contestant *c);
 void subject_close(struct contestant *c);
+ann_index *subject_index(const struct contestant *c);
 
 #endif

@@ -467,6 +467,11 @@ ann_err subject_churn(struct contestant *c)
     return err;
 }
 
+ann_index *subject_index(const struct contestant *c)
+{
+    return ((const struct subject *)c->impl)->ix;
+}
+
 void subject_close(struct contestant *c)
 {
     struct subject *u = c->impl;

@@ -110,6 +110,28 @@ static void print_sweep(const struct outcomes *all, size_t from, size_t to, FILE
     }
 }
 
+/* Where recall was asked for by number. */
+static void print_asked(const struct outcomes *all, size_t from, size_t to, FILE *f)
+{
+    char v[4][DISPLAY_MAX];
+    const int width = index_width(all, from, to);
+    bool any = false;
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        if (r->nasked && !any)
+            fprintf(f, "\n  %-*s  %8s %9s %9s  least effort, its distances, over them\n", width,
+                    "index", "asked", "delivered", "distances");
+        any = any || r->nasked;
+        for (size_t j = 0; j < r->nasked; j++) {
+            const struct outcome_asked *a = &r->asked[j];
+            fprintf(f, "  %-*s  %8g %9.4f %9s  %12s %14s  %9.2f\n", width, r->index, a->recall,
+                    a->delivered, display_count(v[0], a->distances),
+                    display_effort(v[1], a->least_effort, ""),
+                    display_count(v[2], a->least_distances), a->distances / a->least_distances);
+        }
+    }
+}
+
 struct frame {
     double left, low, high; /* recall at the left edge (1 is the right one); ln qps */
     unsigned columns;
@@ -209,6 +231,7 @@ void outcome_print(const struct outcomes *all, FILE *f, unsigned columns, bool c
         print_summary(all, i, end, f);
         print_training(all, i, end, f);
         print_sweep(all, i, end, f);
+        print_asked(all, i, end, f);
         print_plot(all, i, end, f, columns, color);
         i = end;
     }

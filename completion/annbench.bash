@@ -5,7 +5,7 @@ _annbench()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb="" word
     local options='--index --k --recall --effort --metric --threads --batch --rounds --pin
-        --specs --churn --filter --seconds --cpu-clock --epsilon --no-file --json --report --quiet --help --version'
+        --specs --calibrate --churn --filter --seconds --cpu-clock --epsilon --no-file --json --report --quiet --help --version'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
         run | peers | data)

@@ -35,11 +35,16 @@ cp "$tmp/zeroes" "$cached"
     --threads 1 --json - 2>"$tmp/remarks" >"$tmp/flat.jsonl"
 grep -q 'exact search' "$tmp/remarks" || fail "a damaged ground truth was used"
 
+"$bench" run synthetic:n=3000,d=24,queries=200,seed=5 --rounds 1 --index flat --index hnsw,m=4 \
+    --calibrate --recall 0.8,0.9,0.99999 --effort 8 --no-file -q --json "$tmp/asked.jsonl" \
+    >"$tmp/table" || fail "annbench --calibrate exited with $?"
+grep -q '^  hnsw  *0.9 ' "$tmp/table" || fail "no recall by number: $(cat "$tmp/table")"
+
 if [ -z "${PYTHON-}" ]; then
     echo "no Python: JSON and page not looked at"
     exit 0
 fi
-"$PYTHON" - "$tmp/out.jsonl" "$tmp/flat.jsonl" "$tmp/out.html" <<'PY'
+"$PYTHON" - "$tmp/out.jsonl" "$tmp/flat.jsonl" "$tmp/out.html" "$tmp/asked.jsonl" <<'PY'
 import json, re, sys
 from xml.dom import minidom
 
@@ -69,6 +74,13 @@ for a in at:
 batch = [json.loads(l) for l in open(sys.argv[2])]
 assert batch[0]["recall"] == 1 and batch[0]["batch"] is True and batch[0]["p50_us"] is None
 assert batch[0]["batch_size"] == 200 and "batch_size" not in flat
+asked = [json.loads(l) for l in open(sys.argv[4])]
+asked = [l for l in asked if "asked_recall" in l]
+assert [l["asked_recall"] for l in asked] == [0.8, 0.9, 0.99999]
+for l in asked[:2]:
+    assert l["delivered"] > l["asked_recall"] - 0.05 and l["index"] == "hnsw"
+    assert l["least_effort"] > 0 and 0.5 < l["distances"] / l["least_distances"] < 3, l
+assert asked[0]["least_effort"] < asked[1]["least_effort"]
 
 page = open(sys.argv[3], encoding="utf-8").read()
 assert page.startswith("<!DOCTYPE html>") and "prefers-color-scheme:dark" in page

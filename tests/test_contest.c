@@ -136,6 +136,36 @@ START_TEST(a_batch_is_all_queries)
 }
 END_TEST
 
+static size_t dear; /* searches with the first of two second numbers, after it stopped to help */
+
+/* A ladder of two numbers: with the first of the second ones no more than 5 are found. */
+static ann_err two_search(struct contestant *c, size_t e, ann_id *ids, struct outcome_point *p)
+{
+    const size_t row = (e - 1) / 2, right = (e - 1) % 2 ? row + 1 : row < 5 ? row + 1 : 5;
+    dear += (e - 1) % 2 == 0 && row > 6;
+    for (size_t i = 0; i < c->data->nq; i++)
+        ids[i] = i < right ? (ann_id)c->data->query[i] : ANN_NO_ID;
+    p->qps_single = p->qps_batch = 1e5 / (double)e;
+    return ANN_OK;
+}
+
+START_TEST(what_stopped_to_help_is_passed_over)
+{
+    static struct contestant peer;
+    struct contestant *const all[] = {&peer};
+    struct fake f = {.cost = 10};
+    fill();
+    make(&peer, &f, "peer", false);
+    peer.nsteps = 40;
+    peer.width = 2;
+    peer.search = two_search;
+    dear = 0;
+    ck_assert_int_eq(contest_run(all, 1, &line, &settings), ANN_OK);
+    ck_assert_uint_eq(dear, 0);
+    ck_assert(peer.result.at[1].qps > 0); /* 18 of 20, which takes the second of them */
+}
+END_TEST
+
 START_TEST(ladders_begin_where_the_kind_does)
 {
     static const size_t lists[] = {1, 2, 3, 4, 6, 8, 11, 16};
@@ -281,6 +311,7 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_test(t, points_are_timed_on_the_other_half);
     tcase_add_test(t, a_batch_is_all_queries);
+    tcase_add_test(t, what_stopped_to_help_is_passed_over);
     tcase_add_test(t, ladders_begin_where_the_kind_does);
     tcase_add_test(t, points_meet_at_the_same_effort);
     tcase_add_test(t, a_peer_that_fails_is_left_out);
