@@ -40,4 +40,4 @@ dist_sets_DATA = bench/sets/make_common.py bench/sets/make_pictures.py \
 	bench/sets/make_sentences.py bench/sets/make_words.py bench/sets/packages.txt
 dist_man_MANS += docs/man/annbench.1
 dist_bashcompletion_DATA += completion/annbench.bash
-EXTRA_DIST += bench/encoders.py docs/benchmarking.md
+EXTRA_DIST += bench/encoders.py bench/kmeans.py docs/benchmarking.md

@@ -8,3 +8,5 @@ tests_row_kernels_test_SOURCES = tests/test_row_kernels.c tests/kernels_support.
 tests_rows_test_SOURCES = tests/test_rows.c
 unit_tests += tests/layer_kernels.test
 tests_layer_kernels_test_SOURCES = tests/test_layer_kernels.c tests/kernels_support.h
+unit_tests += tests/list_kernels.test
+tests_list_kernels_test_SOURCES = tests/test_list_kernels.c tests/kernels_support.h

@@ -12,12 +12,13 @@ done
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 cd "$src" || exit 1
-for name in kernels code_kernels row_kernels layer_kernels; do
+for name in kernels code_kernels row_kernels layer_kernels list_kernels; do
     "$cross" -std=gnu11 -O2 -Wall -Wextra -ffp-contract=fast -DKERNELS_PLAIN -DHAVE_NEON=1 -I. \
         -static -pthread -o "$scratch/$name" "tests/test_$name.c" ann/kernels/dispatch.c \
         ann/kernels/scalar.c ann/kernels/code_scalar.c ann/kernels/neon.c \
         ann/kernels/code_neon.c ann/kernels/rows_scalar.c ann/kernels/rows_neon.c \
         ann/kernels/layers_scalar.c ann/kernels/layers_neon.c \
+        ann/kernels/lists_scalar.c ann/kernels/lists_neon.c \
         -lm || exit 1
     for isa in neon scalar; do
         "$emulator" "$scratch/$name" "$isa" || { echo "FAILED $name $isa"; exit 1; }

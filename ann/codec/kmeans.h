@@ -1,4 +1,4 @@
-/* kmeans.h - Lloyd's k-means over matrix products: coarse lists and codebooks.
+/* kmeans.h - k-means for coarse lists, and the nearest of many centroids.
  *
  * Place: codec, above base and kernels.
  *
@@ -31,8 +31,13 @@ struct kmeans_report {
                          move of the centroids */
 };
 
+/* `want` (1..n, n at most 2^32) different rows of n, ascending: one drawn from each of `want` equal
+ * stretches. */
+void kmeans_sample(uint64_t n, uint32_t want, uint64_t seed, uint32_t *rows);
+
 /* Centroids [k, dim] of rows x [n, dim], n >= 1 (fewer rows than k: some stand twice).  ANN_ENOMEM,
- * ANN_ECANCELED; centroids are then undefined. */
+ * ANN_ECANCELED; centroids are then undefined.
+ * report may be NULL. */
 ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_t dim,
                      const struct kmeans_options *o, struct pool *pool, float *centroids,
                      struct kmeans_report *report);

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "body_nibbles.h"
 #include "rows.h"
 
 /* The value of an f16, finite ones alone. */
@@ -223,15 +224,7 @@ static inline void row_group_sums(const struct annk_row_query *q, const uint8_t 
     memset(sums, 0, 16 * sizeof *sums);
     for (size_t chunk = 0; chunk < q->padded / 32; chunk++, table += 128)
         for (unsigned p = 0; p < q->planes; p++, bits += 64)
-            for (unsigned place = 0; place < 16; place++) {
-                uint32_t s = 0;
-                for (unsigned g = 0; g < 4; g++) {
-                    const uint8_t byte = bits[4 * place + g];
-                    s += table[16 * g + (byte & 15)];
-                    s += table[64 + 16 * g + (byte >> 4)];
-                }
-                sums[place] += s << p;
-            }
+            nibble_chunk(table, bits, p, sums);
 }
 
 static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,

@@ -101,11 +101,13 @@ struct annk_list_ops {
                      unsigned bits, float *products);
 
     /*
-     * Products as a table of bytes in the order of annk_list_query: entry =
-     * round((product - least of its subspace) / step), step the largest range of
-     * a subspace / 255 (1 if all are 0).  table: annk_list_padded(m) << bits
-     * bytes.  Sets q's table, m, bits and step; returns the sum of the least,
-     * which belongs to base.
+     * Finite products as a table of bytes in the order of annk_list_query.  With
+     * step = largest range of a subspace / 255, or 1 where that is below FLT_MIN,
+     *   entry = round((product - least of its subspace) * (1 / step))
+     * each operation rounded to float, halves going to the even number: the same
+     * bytes in every table.  table: annk_list_padded(m) << bits bytes.  Sets q's
+     * table, m, bits and step; returns the sum of the least (added in double, in
+     * their order), which belongs to base.
      */
     float (*quantise)(const float *products, uint32_t m, unsigned bits, uint8_t *table,
                       struct annk_list_query *q);
