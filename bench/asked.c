@@ -1,8 +1,8 @@
 /* asked.c - recall by number; see asked.h.
  *
- * Place: bench.  Invariant: no query that calibrates judges.  The cost is measured in distances,
- * by those of the least whole effort that suffices for the judging queries, which nobody can know
- * beforehand. */
+ * Place: bench.  Invariant: no query that calibrates judges.  The cost is measured in
+ * distances, by those of the least whole effort that suffices for the judging queries, which
+ * nobody can know beforehand. */
 #include <config.h>
 
 #include <math.h>

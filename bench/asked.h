@@ -6,8 +6,8 @@
 
 #include "bench/runner.h"
 
-/* Calibrates c's index, which subject.c opened, with d's even queries, and judges by the odd ones
- * what each asked recall delivers: fills c->result.asked[].  Nothing for an exact index. */
+/* Calibrates c's index, which subject.c opened, with d's even queries, and judges by the odd
+ * ones what each asked recall delivers: fills c->result.asked[].  Nothing for an exact index. */
 ann_err asked_measure(struct contestant *c, const struct dataset *d,
                       const struct run_settings *s);
 

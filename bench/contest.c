@@ -155,7 +155,8 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
             i += c->width - 1 - i % c->width; /* to the last of its kind */
         took += spent(c, &p);
         over += p.recall >= enough;
-        if (!c->has_effort || took > PICK_BUDGET_S || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
+        const bool late = took > PICK_BUDGET_S;
+        if (!c->has_effort || late || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
             break;
         if (x->s->progress)
             progress_step(x->s->progress, c->result.index, *count, TRIALS_MAX);

@@ -136,7 +136,7 @@ START_TEST(a_batch_is_all_queries)
 }
 END_TEST
 
-static size_t dear; /* searches with the first of two second numbers, after it stopped to help */
+static size_t dear; /* searches with a second number after it stopped to help */
 
 /* A ladder of two numbers: with the first of the second ones no more than 5 are found. */
 static ann_err two_search(struct contestant *c, size_t e, ann_id *ids, struct outcome_point *p)
