@@ -105,7 +105,7 @@ static void note_decisions(struct outcome *r, const ann_options *o, const ann_in
  * begin with.  For the others ann_train looks at the vectors only. */
 static bool trains(ann_kind kind)
 {
-    return kind != ANN_FLAT && kind != ANN_HNSW;
+    return kind > ANN_HNSW;
 }
 
 static ann_err build(struct contestant *c, const ann_options *o)
