@@ -2,7 +2,8 @@
  * ann.h - approximate nearest neighbours: the public interface of libkith-ann.
  *
  * An index holds vectors of one dimension and answers: which of them are
- * nearest to this query?  Kinds: flat (exact search) and HNSW (a graph).
+ * nearest to this query?  Kinds: flat (exact search), HNSW (a graph) and
+ * IVF-PQ (lists of short codes).
  *
  *     ann_options o = ANN_OPTIONS_INIT;
  *     o.dim = 100;  o.metric = ANN_COSINE;
@@ -114,10 +115,13 @@ typedef enum ann_metric {
 typedef enum ann_kind {
     ANN_KIND_DEFAULT = 0, /* hnsw */
     ANN_FLAT = 1,         /* exact search */
-    ANN_HNSW = 2          /* hierarchical navigable small world graph */
+    ANN_HNSW = 2,         /* hierarchical navigable small world graph */
+    ANN_IVFPQ = 3         /* inverted lists of product-quantised codes; must
+                             be trained before vectors are added */
 } ann_kind;
 
-/* What an HNSW index of float vectors trades: memory for speed. */
+/* What an HNSW or IVF-PQ index of float vectors trades: memory for speed.
+ * IVF-PQ has balanced and lean. */
 typedef enum ann_profile {
     ANN_PROFILE_DEFAULT = 0,  /* balanced */
     ANN_PROFILE_BALANCED = 1, /* walks over codes, decides by the vectors */
@@ -130,7 +134,9 @@ typedef enum ann_profile {
  * dimension, count and metric; ann_index_info says what it took. */
 typedef enum ann_codes {
     ANN_CODES_AUTO = 0,
-    ANN_CODES_NONE = 1, /* walks over the stored vectors; balanced only */
+    ANN_CODES_NONE = 1, /* hnsw walks over the stored vectors, balanced only;
+                           ivfpq has nothing between its short codes and the
+                           stored vectors, if there are any */
     ANN_CODES_SQ8 = 2,  /* 8 bits; balanced and lean */
     ANN_CODES_SQ4 = 3,  /* 4 bits; balanced and lean */
     ANN_CODES_1BIT = 4, /* fast: 1 to 4 bits of each neighbour in a row, */
@@ -138,6 +144,22 @@ typedef enum ann_codes {
     ANN_CODES_3BIT = 6,
     ANN_CODES_4BIT = 7
 } ann_codes;
+
+/* What ivfpq does to vectors before it cuts them into subspaces.  auto is
+ * none, or opq where that was measured to pay. */
+typedef enum ann_rotation {
+    ANN_ROTATION_AUTO = 0,
+    ANN_ROTATION_NONE = 1,
+    ANN_ROTATION_RANDOM = 2, /* signs and Walsh-Hadamard transforms */
+    ANN_ROTATION_OPQ = 3     /* learned: optimised product quantisation */
+} ann_rotation;
+
+/* What the short codes of ivfpq stand for. */
+typedef enum ann_pq_of {
+    ANN_PQ_AUTO = 0,     /* residual */
+    ANN_PQ_RESIDUAL = 1, /* the vector less its list's centroid */
+    ANN_PQ_DIRECT = 2    /* the vector */
+} ann_pq_of;
 
 /* Vectors in the caller's memory: [n, dim] of dtype, row i at
  * data + i * stride elements (bytes for ANN_B1); stride 0 means dim
@@ -166,6 +188,7 @@ typedef int (*ann_progress_fn)(void *arg, const char *what, uint64_t done,
 #define ANN_EF_CONSTRUCTION_MIN 1
 #define ANN_EF_CONSTRUCTION_DEFAULT 200
 #define ANN_EF_CONSTRUCTION_MAX 65536
+#define ANN_NLIST_MAX 1048576
 #define ANN_K_MAX 1048576
 #define ANN_EFFORT_MAX 1048576
 
@@ -188,17 +211,27 @@ typedef struct ann_options {
     void *progress_arg;
     ann_profile profile; /* hnsw over float vectors; balanced */
     ann_codes codes;     /* auto.  Indexes of i8, u8 and b1 have none. */
+    uint32_t nlist;      /* ivfpq: lists; 0: by the vectors trained on */
+    uint32_t pq_m;       /* ivfpq: subspaces, 1..dim; 0: by dimension */
+    uint32_t pq_bits;    /* ivfpq: bits a subspace, 4, 6 or 8; 4 */
+    ann_rotation rotation; /* ivfpq; auto */
+    ann_pq_of pq_of;       /* ivfpq; residual */
+    uint32_t soar;       /* ivfpq: 1: each vector stands in a second list too,
+                            chosen so that one of both is found (SOAR) */
+    double anisotropic;  /* ivfpq over ip and cosine: the threshold T of the
+                            anisotropic loss, 0 < T < 1, as 0.2; 0: off */
 } ann_options;
 
 #define ANN_OPTIONS_INIT \
     { sizeof(ann_options), 0, ANN_KIND_DEFAULT, ANN_METRIC_DEFAULT, \
       ANN_DTYPE_DEFAULT, 0, 0, 0, 0, 0, NULL, NULL, ANN_PROFILE_DEFAULT, \
-      ANN_CODES_AUTO }
+      ANN_CODES_AUTO, 0, 0, 0, ANN_ROTATION_AUTO, ANN_PQ_AUTO, 0, 0 }
 
 /* Reads a spec into *o, leaving what it does not name: a kind first, then
  * fields, "hnsw,profile=fast,codes=2bit,m=16,ef_construction=200,
- * metric=cosine,store=f16,seed=7,threads=2".  ANN_EINVAL names the unknown
- * key or the value out of range. */
+ * metric=cosine,store=f16,seed=7,threads=2" or "ivfpq,nlist=2048,pq_m=50,
+ * rotation=opq".  ANN_EINVAL names the unknown key or the value out of
+ * range. */
 ANN_API ANN_CHECKED ann_err ann_options_parse(ann_options *o,
                                               const char *spec);
 
@@ -212,13 +245,18 @@ ANN_API ANN_CHECKED ann_err ann_create(const ann_options *o,
                                        ann_index **out);
 
 /* Learns from a sample what a kind needs before its first add.  Flat and
- * HNSW need nothing: a check of the arguments, then ANN_OK. */
+ * HNSW need nothing: a check of the arguments, then ANN_OK.  IVF-PQ learns
+ * its lists and codebooks from the sample, or a part of it where it is large;
+ * give it all vectors that will be added, or some that are like them: 64 for
+ * each list are a good number.  Training again is for an index without
+ * vectors: ANN_EINVAL otherwise. */
 ANN_API ANN_CHECKED ann_err ann_train(ann_index *ix, ann_view sample);
 
 /* Adds v.n vectors, all or none.  ids: [v.n], any but ANN_NO_ID, or NULL to
  * number on from the highest id so far plus one (from 0 in a new index).
  * ANN_EEXIST for an id that is there, ANN_EINVAL for a vector with NaN or
- * Inf (under cosine also for a zero vector), naming the row. */
+ * Inf (under cosine also for a zero vector), naming the row; ANN_EUNTRAINED
+ * for an IVF-PQ index that was not trained. */
 ANN_API ANN_CHECKED ann_err ann_add(ann_index *ix, ann_view v,
                                     const ann_id *ids);
 
@@ -276,8 +314,9 @@ typedef struct ann_search_stats {
 typedef struct ann_search_params {
     size_t size;
     size_t k;       /* results per query; 10 */
-    size_t effort;  /* hnsw: ef, candidates kept; max(64, 2k).  More effort,
-                       more recall, more time.  Flat ignores it. */
+    size_t effort;  /* hnsw: ef, candidates kept; ivfpq: nprobe, lists looked
+                       at; max(64, 2k).  More effort, more recall, more time.
+                       Flat ignores it. */
     uint32_t threads; /* over the queries of a batch; the index's */
     const ann_filter *filter; /* NULL: every vector */
     ann_search_stats *stats;  /* NULL: not counted */
@@ -414,6 +453,17 @@ typedef struct ann_info {
     double intrinsic_dim; /* hnsw: how fast neighbours thin out; 0 unknown */
     double calibrated_recall; /* highest recall ann_calibrate saw; 0: not
                                  calibrated */
+    uint32_t nlist, pq_m, pq_bits; /* ivfpq; nlist 0: not trained yet */
+    ann_rotation rotation;    /* ivfpq: what is in use */
+    ann_pq_of pq_of;          /* ivfpq */
+    uint64_t trained;         /* ivfpq: vectors it was trained on */
+    uint64_t entries;         /* ivfpq: in all lists, removed ones too */
+    uint32_t largest_list;    /* ivfpq: entries */
+    uint64_t list_bytes;      /* of memory or mapping: lists and their codes */
+    double trained_error;     /* ivfpq: squared error of the short codes by the
+                                 squared distance from the mean, of the
+                                 vectors trained on, */
+    double added_error;       /* and of those added since; more: train anew */
 } ann_info;
 
 #define ANN_INFO_SIZE sizeof(ann_info)
@@ -435,6 +485,7 @@ typedef struct ann_file_info {
     uint64_t file_bytes;
     uint64_t identity[2]; /* of seed, options and content */
     uint32_t sections;
+    uint32_t nlist, pq_m, pq_bits; /* ivfpq */
 } ann_file_info;
 
 /* Reads the header of a file, nothing else.  Set info->size before. */

@@ -11,11 +11,17 @@
 #include "ann/base/error.h"
 #include "ann/flat/flat.h"
 #include "ann/hnsw/hnsw.h"
+#include "ann/ivfpq/ivfpq.h"
 #include "ann/internal.h"
 
 const struct kind *index_kind(ann_kind id)
 {
-    return id == ANN_FLAT ? &flat_kind : &hnsw_kind;
+    return id == ANN_FLAT ? &flat_kind : id == ANN_IVFPQ ? &ivfpq_kind : &hnsw_kind;
+}
+
+static enum code_type choose_codes(const ann_options *o)
+{
+    return o->kind == ANN_IVFPQ ? ivfpq_choose_codes(o) : hnsw_choose_codes(o);
 }
 
 /* ---- making and closing ---- */
@@ -82,7 +88,7 @@ ann_err ann_create(const ann_options *given, ann_index **out)
     ann_err err = options_resolve(given, &o);
     ann_index *ix = NULL;
     if (!err)
-        err = index_new(&o, hnsw_choose_codes(&o), &ix);
+        err = index_new(&o, choose_codes(&o), &ix);
     if (!err)
         err = ix->kind->create(&o, &ix->vec, &ix->state);
     if (err) {
@@ -208,6 +214,8 @@ static ann_err check_adding(struct adding *a, bool update)
         return ANN_FAIL(ANN_ELIMIT, "%zu vectors: an index holds at most %u", a->view->n,
                         SLOTS_MAX);
     ann_err err = vectors_check(&ix->vec, a->view, "vector");
+    if (!err && ix->kind->ready)
+        err = ix->kind->ready(ix->state);
     if (err)
         return err;
     if (!a->ids) {
@@ -382,7 +390,8 @@ static ann_err add_locked(struct adding *a, bool update)
         err = index_pool(ix, &ix->write_pool, &pool);
     if (err || a->n == 0)
         return err;
-    const struct kind_job job = {pool, &ix->gate, ix->opt.progress, ix->opt.progress_arg};
+    const struct kind_job job = {pool, &ix->gate, ix->opt.progress, ix->opt.progress_arg,
+                                 a->view};
     if (update)
         err = find_replaced(a);
     if (!err)
@@ -438,7 +447,20 @@ ann_err ann_train(ann_index *ix, ann_view sample)
 {
     if (!ix)
         return ANN_FAIL(ANN_EINVAL, "index is NULL");
-    return vectors_check(&ix->vec, &sample, "vector");
+    struct pool *pool;
+    pthread_mutex_lock(&ix->writer);
+    ann_err err = vectors_check(&ix->vec, &sample, "vector");
+    if (!err && ix->kind->train)
+        err = index_pool(ix, &ix->write_pool, &pool);
+    if (!err && ix->kind->train) {
+        const struct kind_job job = {pool, &ix->gate, ix->opt.progress, ix->opt.progress_arg,
+                                     &sample};
+        err = ix->kind->train(ix->state, &sample, &job);
+        if (!err)
+            ix->calibration.n = 0;
+    }
+    pthread_mutex_unlock(&ix->writer);
+    return err;
 }
 
 /* ---- removing ---- */
@@ -502,7 +524,7 @@ ann_err ann_remove(ann_index *ix, size_t n, const ann_id *ids, size_t *removed)
     if (!err)
         err = find_slots(ix, n, ids, slots, &found);
     if (!err) {
-        const struct kind_job job = {pool, &ix->gate, NULL, NULL};
+        const struct kind_job job = {pool, &ix->gate, NULL, NULL, NULL};
         err = remove_locked(ix, slots, found, &job);
     }
     pthread_mutex_unlock(&ix->writer);
@@ -543,7 +565,7 @@ ann_err ann_compact(ann_index *ix)
     if (!err)
         err = index_pool(ix, &ix->write_pool, &pool);
     if (!err) {
-        const struct kind_job job = {pool, &ix->gate, NULL, NULL};
+        const struct kind_job job = {pool, &ix->gate, NULL, NULL, NULL};
         err = ix->kind->sweep(ix->state, true, &job);
         pthread_rwlock_wrlock(&ix->gate);
         if (!err && ix->vec.live < ix->vec.slots) {
@@ -657,7 +679,7 @@ ann_err ann_memory_estimate(const ann_options *given, uint64_t n, uint64_t *byte
     ann_err err = options_resolve(given, &o);
     if (err)
         return err;
-    err = vectors_init(&v, o.metric, o.store, o.dim, hnsw_choose_codes(&o), o.seed);
+    err = vectors_init(&v, o.metric, o.store, o.dim, choose_codes(&o), o.seed);
     const uint64_t code = v.codes.type ? v.codes.stride + sizeof(int32_t) : 0;
     vectors_free(&v);
     if (err)

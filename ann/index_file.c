@@ -10,7 +10,8 @@
 #include "ann/base/error.h"
 #include "ann/internal.h"
 
-/* Numbers of hnsw's params that say what its vectors are; hnsw_file.c has those before. */
+/* Numbers of the params of hnsw and ivfpq that say what their vectors are; the others are the
+ * kinds' own. */
 enum { PARAM_PROFILE = 6, PARAM_CODES, PARAM_CODE_TYPE };
 
 #define COMMON_PARTS 6
@@ -58,7 +59,7 @@ static ann_err save_locked(ann_index *ix, const char *path)
     size_t n = common_parts(ix, frame, parts);
     n += ix->kind->save(ix->state, &meta, parts + n);
     n += calibration_part(&ix->calibration, parts + n);
-    if (ix->opt.kind == ANN_HNSW) {
+    if (ix->opt.kind != ANN_FLAT) {
         meta.params[PARAM_PROFILE] = ix->opt.profile;
         meta.params[PARAM_CODES] = ix->opt.codes;
         meta.params[PARAM_CODE_TYPE] = v->codes.type;
@@ -77,7 +78,7 @@ ann_err ann_save(ann_index *ix, const char *path)
     pthread_mutex_lock(&ix->writer);
     ann_err err = index_pool(ix, &ix->write_pool, &pool);
     if (!err) {
-        const struct kind_job job = {pool, &ix->gate, NULL, NULL};
+        const struct kind_job job = {pool, &ix->gate, NULL, NULL, NULL};
         err = ix->kind->sweep(ix->state, true, &job);
     }
     if (!err) { /* a search changes nothing: it may go on */
@@ -99,7 +100,7 @@ static ann_err read_codes(const struct kfile_meta *meta, ann_options *o, enum co
     o->profile = ANN_PROFILE_BALANCED;
     o->codes = ANN_CODES_NONE;
     *codes = CODE_NONE;
-    if (o->kind == ANN_HNSW && p[PARAM_PROFILE] > 0) {
+    if (o->kind != ANN_FLAT && p[PARAM_PROFILE] > 0) {
         if (p[PARAM_PROFILE] > ANN_PROFILE_LEAN || p[PARAM_CODES] > ANN_CODES_4BIT ||
             p[PARAM_CODE_TYPE] > CODE_SQ4)
             return ANN_FAIL(
@@ -113,7 +114,7 @@ static ann_err read_codes(const struct kfile_meta *meta, ann_options *o, enum co
     const bool bits = o->codes >= ANN_CODES_1BIT;
     if (none != (o->profile == ANN_PROFILE_LEAN) || (*codes && !floats) ||
         (o->codes == ANN_CODES_NONE) != (*codes == CODE_NONE) ||
-        (*codes == CODE_NONE && o->profile != ANN_PROFILE_BALANCED) ||
+        (*codes == CODE_NONE && o->profile != ANN_PROFILE_BALANCED && o->kind != ANN_IVFPQ) ||
         (o->codes && bits != (o->profile == ANN_PROFILE_FAST)))
         return ANN_FAIL(ANN_EDAMAGED, "header: profile %d over %s vectors with codes %d, %d",
                         (int)o->profile, dtype_name(o->store), (int)o->codes, (int)*codes);
@@ -122,7 +123,7 @@ static ann_err read_codes(const struct kfile_meta *meta, ann_options *o, enum co
 
 static ann_err read_meta(const struct kfile_meta *meta, ann_options *o, enum code_type *codes)
 {
-    if (meta->kind < ANN_FLAT || meta->kind > ANN_HNSW)
+    if (meta->kind < ANN_FLAT || meta->kind > ANN_IVFPQ)
         return ANN_FAIL(ANN_EDAMAGED, "header: kind is %llu", (unsigned long long)meta->kind);
     if (meta->metric < ANN_L2 || meta->metric > ANN_HAMMING || meta->dtype < ANN_F32 ||
         meta->dtype > ANN_NONE || (meta->metric == ANN_HAMMING) != (meta->dtype == ANN_B1))
@@ -246,6 +247,13 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
     }
     ann_info info = {.size = ANN_INFO_SIZE}; /* the kind's own options, as they were saved */
     ix->kind->info(ix->state, &info);
+    if (info.nlist) {
+        ix->opt.nlist = info.nlist;
+        ix->opt.pq_m = info.pq_m;
+        ix->opt.pq_bits = info.pq_bits;
+        ix->opt.rotation = info.rotation;
+        ix->opt.pq_of = info.pq_of;
+    }
     ix->opt.m = info.m ? info.m : ix->opt.m;
     ix->opt.ef_construction =
         info.ef_construction ? info.ef_construction : ix->opt.ef_construction;
@@ -300,6 +308,11 @@ ann_err ann_file_info_read(const char *path, ann_file_info *info)
         full.m = (uint32_t)meta.params[0];
         full.ef_construction = (uint32_t)meta.params[1];
         full.max_level = (uint32_t)meta.params[3];
+    }
+    if (meta.kind == ANN_IVFPQ) {
+        full.nlist = (uint32_t)meta.params[0];
+        full.pq_m = (uint32_t)meta.params[1];
+        full.pq_bits = (uint32_t)meta.params[2];
     }
     memcpy(info, &full, info->size < sizeof full ? info->size : sizeof full);
     return ANN_OK;

@@ -72,6 +72,7 @@ include $(top_srcdir)/ann/codec/local.mk
 include $(top_srcdir)/ann/vectors/local.mk
 include $(top_srcdir)/ann/flat/local.mk
 include $(top_srcdir)/ann/hnsw/local.mk
+include $(top_srcdir)/ann/ivfpq/local.mk
 include $(top_srcdir)/ann/file/local.mk
 include $(top_srcdir)/ann/io/local.mk
 include $(top_srcdir)/ann/cli/local.mk

@@ -13,7 +13,17 @@
 #include "ann/internal.h"
 
 /* A named value's fields are enums, which are kept as int. */
-enum field_type { FIELD_U32, FIELD_U64, FIELD_METRIC, FIELD_STORE, FIELD_PROFILE, FIELD_CODES };
+enum field_type {
+    FIELD_U32,
+    FIELD_U64,
+    FIELD_REAL, /* strictly between 0 and 1 */
+    FIELD_METRIC,
+    FIELD_STORE,
+    FIELD_PROFILE,
+    FIELD_CODES,
+    FIELD_ROTATION,
+    FIELD_PQ_OF
+};
 
 static const struct field {
     const char *key;
@@ -29,6 +39,13 @@ static const struct field {
     {"m", FIELD_U32, offsetof(ann_options, m), ANN_M_MIN, ANN_M_MAX},
     {"ef_construction", FIELD_U32, offsetof(ann_options, ef_construction),
      ANN_EF_CONSTRUCTION_MIN, ANN_EF_CONSTRUCTION_MAX},
+    {"nlist", FIELD_U32, offsetof(ann_options, nlist), 1, ANN_NLIST_MAX},
+    {"pq_m", FIELD_U32, offsetof(ann_options, pq_m), 1, ANN_DIM_MAX},
+    {"pq_bits", FIELD_U32, offsetof(ann_options, pq_bits), 4, 8},
+    {"rotation", FIELD_ROTATION, offsetof(ann_options, rotation), 0, 0},
+    {"pq_of", FIELD_PQ_OF, offsetof(ann_options, pq_of), 0, 0},
+    {"soar", FIELD_U32, offsetof(ann_options, soar), 0, 1},
+    {"anisotropic", FIELD_REAL, offsetof(ann_options, anisotropic), 0, 0},
     {"seed", FIELD_U64, offsetof(ann_options, seed), 0, UINT64_MAX},
     {"threads", FIELD_U32, offsetof(ann_options, threads), 1, 1024},
     {"max_memory", FIELD_U64, offsetof(ann_options, max_memory), 0, UINT64_MAX},
@@ -36,10 +53,12 @@ static const struct field {
 
 #define FIELDS (sizeof fields / sizeof *fields)
 
-static const char *const kind_names[] = {"default", "flat", "hnsw"};
+static const char *const kind_names[] = {"default", "flat", "hnsw", "ivfpq"};
 static const char *const profile_names[] = {"default", "balanced", "fast", "lean"};
 static const char *const codes_names[] = {"auto", "none", "sq8",  "sq4",
                                           "1bit", "2bit", "3bit", "4bit"};
+static const char *const rotation_names[] = {"auto", "none", "random", "opq"};
+static const char *const pq_of_names[] = {"auto", "residual", "direct"};
 
 static void *field_at(ann_options *o, const struct field *f)
 {
@@ -94,6 +113,30 @@ static ann_err parse_number(const struct field *f, const char *text, size_t len,
     return ANN_OK;
 }
 
+/* The same with names[0], which means 0; -1: none of them. */
+static int name_of(const char *const *names, int n, const char *name, size_t len)
+{
+    const int i = name_index(names, n, name, len);
+    if (i > 0 || (strlen(names[0]) == len && memcmp(names[0], name, len) == 0))
+        return i;
+    return -1;
+}
+
+static ann_err parse_real(const struct field *f, const char *text, size_t len, double *out)
+{
+    char digits[32] = "", *end = digits;
+    double value = 0;
+    if (len > 0 && len < sizeof digits && strspn(text, "0123456789.") >= len) {
+        memcpy(digits, text, len);
+        value = strtod(digits, &end);
+    }
+    if (end == digits || *end || !(value > 0 && value < 1))
+        return ANN_FAIL(ANN_EINVAL, "spec: %s=%.*s is not between 0 and 1", f->key, (int)len,
+                        text);
+    *out = value;
+    return ANN_OK;
+}
+
 static ann_err parse_name(ann_options *o, const struct field *f, const char *value, size_t len)
 {
     int n = 0;
@@ -103,10 +146,20 @@ static ann_err parse_name(ann_options *o, const struct field *f, const char *val
     case FIELD_PROFILE:
         o->profile = (ann_profile)(n = name_index(profile_names, 4, value, len));
         break;
+    case FIELD_ROTATION:
+        n = name_of(rotation_names, 4, value, len);
+        o->rotation = (ann_rotation)n;
+        n++;
+        break;
+    case FIELD_PQ_OF:
+        n = name_of(pq_of_names, 3, value, len);
+        o->pq_of = (ann_pq_of)n;
+        n++;
+        break;
     default:
-        n = name_index(codes_names, 8, value, len);
+        n = name_of(codes_names, 8, value, len);
         o->codes = (ann_codes)n;
-        n = n || (len == 4 && memcmp(value, "auto", 4) == 0);
+        n++;
     }
     if (n == 0)
         return ANN_FAIL(ANN_EINVAL, "spec: no such %s: %.*s", f->key, (int)len, value);
@@ -138,6 +191,8 @@ static ann_err parse_field(ann_options *o, const char *item, size_t len)
             *(uint64_t *)field_at(o, f) = number;
         return ANN_OK;
     }
+    if (f->type == FIELD_REAL)
+        return parse_real(f, value, value_len, field_at(o, f));
     return parse_name(o, f, value, value_len);
 }
 
@@ -149,11 +204,11 @@ ann_err ann_options_parse(ann_options *o, const char *spec)
     memcpy(&fresh, o, o->size < sizeof fresh ? o->size : sizeof fresh);
     for (const char *item = spec; *item;) {
         const size_t len = strcspn(item, ",");
-        const int kind = item == spec ? name_index(kind_names, 3, item, len) : 0;
+        const int kind = item == spec ? name_index(kind_names, 4, item, len) : 0;
         if (kind) {
             fresh.kind = (ann_kind)kind;
         } else if (item == spec && !memchr(item, '=', len)) {
-            return ANN_FAIL(ANN_EINVAL, "spec: no such kind: %.*s (flat, hnsw)", (int)len,
+            return ANN_FAIL(ANN_EINVAL, "spec: no such kind: %.*s (flat, hnsw, ivfpq)", (int)len,
                             item);
         } else {
             const ann_err err = parse_field(&fresh, item, len);
@@ -167,27 +222,21 @@ ann_err ann_options_parse(ann_options *o, const char *spec)
     return ANN_OK;
 }
 
-static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t max)
-{
-    if (value >= min && value <= max)
-        return ANN_OK;
-    return ANN_FAIL(ANN_EINVAL, "%s is %" PRIu64 ": must be %" PRIu64 "..%" PRIu64, what, value,
-                    min, max);
-}
-
-/* Only graphs of float vectors have codes. */
+/* Only graphs and lists of float vectors have codes. */
 static bool has_codes(const ann_options *o)
 {
-    return o->kind == ANN_HNSW && (o->store == ANN_NONE || dtype_is_float(o->store));
+    return o->kind != ANN_FLAT && (o->store == ANN_NONE || dtype_is_float(o->store));
 }
 
-static bool codes_fit(ann_profile profile, ann_codes codes)
+static bool codes_fit(const ann_options *o)
 {
-    if (codes == ANN_CODES_AUTO)
+    if (o->kind == ANN_IVFPQ)
+        return o->profile != ANN_PROFILE_FAST && o->codes < ANN_CODES_1BIT;
+    if (o->codes == ANN_CODES_AUTO)
         return true;
-    if (codes == ANN_CODES_NONE)
-        return profile == ANN_PROFILE_BALANCED;
-    return (profile == ANN_PROFILE_FAST) == (codes >= ANN_CODES_1BIT);
+    if (o->codes == ANN_CODES_NONE)
+        return o->profile == ANN_PROFILE_BALANCED;
+    return (o->profile == ANN_PROFILE_FAST) == (o->codes >= ANN_CODES_1BIT);
 }
 
 /* Profile, codes and store go together; fills in what follows from the others. */
@@ -198,6 +247,9 @@ static ann_err resolve_profile(ann_options *o)
     if ((unsigned)o->codes > ANN_CODES_4BIT)
         return ANN_FAIL(ANN_EINVAL, "no such codes: %d", (int)o->codes);
     if (!has_codes(o)) {
+        if (o->kind == ANN_IVFPQ)
+            return ANN_FAIL(ANN_ENOTSUP, "ivfpq over %s: it keeps f32, f16, bf16 or none",
+                            dtype_name(o->store));
         if (o->store == ANN_NONE)
             return ANN_FAIL(ANN_ENOTSUP, "%s cannot do without stored vectors (store=none)",
                             kind_names[o->kind]);
@@ -216,10 +268,48 @@ static ann_err resolve_profile(ann_options *o)
     if ((o->profile == ANN_PROFILE_LEAN) != (o->store == ANN_NONE))
         return ANN_FAIL(ANN_EINVAL, "profile %s with store=%s: lean and none go together",
                         profile_names[o->profile], dtype_name(o->store));
-    if (!codes_fit(o->profile, o->codes))
-        return ANN_FAIL(ANN_EINVAL, "profile %s has no codes %s", profile_names[o->profile],
-                        codes_names[o->codes]);
+    if (!codes_fit(o))
+        return ANN_FAIL(ANN_EINVAL, "%s: profile %s has no codes %s", kind_names[o->kind],
+                        profile_names[o->profile], codes_names[o->codes]);
     return ANN_OK;
+}
+
+static ann_err in_range(const char *what, uint64_t value, uint64_t min, uint64_t max)
+{
+    if (value >= min && value <= max)
+        return ANN_OK;
+    return ANN_FAIL(ANN_EINVAL, "%s is %" PRIu64 ": must be %" PRIu64 "..%" PRIu64, what, value,
+                    min, max);
+}
+
+/* What lists take; 0 where training is to decide. */
+static ann_err resolve_lists(ann_options *o)
+{
+    if (o->kind != ANN_IVFPQ) {
+        o->nlist = o->pq_m = o->pq_bits = o->soar = 0;
+        o->rotation = ANN_ROTATION_AUTO;
+        o->pq_of = ANN_PQ_AUTO;
+        o->anisotropic = 0;
+        return ANN_OK;
+    }
+    o->pq_bits = o->pq_bits ? o->pq_bits : 4;
+    o->pq_of = o->pq_of ? o->pq_of : ANN_PQ_RESIDUAL;
+    ann_err err = in_range("nlist", o->nlist, 0, ANN_NLIST_MAX);
+    if (!err)
+        err = in_range("pq_m", o->pq_m, 0, o->dim);
+    if (!err && o->pq_bits != 4 && o->pq_bits != 6 && o->pq_bits != 8)
+        err = ANN_FAIL(ANN_EINVAL, "pq_bits is %u: must be 4, 6 or 8", o->pq_bits);
+    if (!err && ((unsigned)o->rotation > ANN_ROTATION_OPQ || (unsigned)o->pq_of > ANN_PQ_DIRECT))
+        err = ANN_FAIL(ANN_EINVAL, "no such rotation or pq_of: %d, %d", (int)o->rotation,
+                       (int)o->pq_of);
+    if (!err)
+        err = in_range("soar", o->soar, 0, 1);
+    if (!err && !(o->anisotropic >= 0 && o->anisotropic < 1))
+        err = ANN_FAIL(ANN_EINVAL, "anisotropic is %g: must be 0 or between 0 and 1",
+                       o->anisotropic);
+    if (!err && o->anisotropic > 0 && o->metric == ANN_L2)
+        err = ANN_FAIL(ANN_EINVAL, "anisotropic is for ip and cosine, not for l2");
+    return err;
 }
 
 ann_err options_resolve(const ann_options *given, ann_options *out)
@@ -231,7 +321,7 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
     ann_options o = ANN_OPTIONS_INIT;
     memcpy(&o, given, given->size < sizeof o ? given->size : sizeof o);
     o.size = sizeof o;
-    if ((unsigned)o.kind > ANN_HNSW)
+    if ((unsigned)o.kind > ANN_IVFPQ)
         return ANN_FAIL(ANN_EINVAL, "no such kind: %d", (int)o.kind);
     o.kind = o.kind ? o.kind : ANN_HNSW;
     if (!o.store) /* lean keeps no vectors, whatever it is given */
@@ -243,6 +333,8 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
         err = ANN_FAIL(ANN_EINVAL, "no such store: %d", (int)o.store);
     if (!err)
         err = resolve_profile(&o);
+    if (!err)
+        err = resolve_lists(&o);
     if (!err && o.m == 0)
         o.m = hnsw_choose_m(&o);
     if (!err && o.ef_construction == 0)
@@ -259,6 +351,23 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
     return err;
 }
 
+/* The keys of lists; those that are 0 are left to training. */
+static int lists_spec(const ann_options *o, char *text, size_t room)
+{
+    int n = 0;
+    if (o->nlist)
+        n += snprintf(text + n, room - (size_t)n, ",nlist=%" PRIu32, o->nlist);
+    if (o->pq_m)
+        n += snprintf(text + n, room - (size_t)n, ",pq_m=%" PRIu32, o->pq_m);
+    n += snprintf(text + n, room - (size_t)n, ",pq_bits=%" PRIu32 ",rotation=%s,pq_of=%s",
+                  o->pq_bits, rotation_names[o->rotation], pq_of_names[o->pq_of]);
+    if (o->soar)
+        n += snprintf(text + n, room - (size_t)n, ",soar=1");
+    if (o->anisotropic > 0)
+        n += snprintf(text + n, room - (size_t)n, ",anisotropic=%.9g", o->anisotropic);
+    return n;
+}
+
 ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
 {
     ann_options o;
@@ -273,6 +382,8 @@ ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
     if (has_codes(&o))
         n += snprintf(text + n, sizeof text - (size_t)n, ",profile=%s,codes=%s",
                       profile_names[o.profile], codes_names[o.codes]);
+    if (o.kind == ANN_IVFPQ)
+        n += lists_spec(&o, text + n, sizeof text - (size_t)n);
     if (o.kind == ANN_HNSW)
         n += snprintf(text + n, sizeof text - (size_t)n,
                       ",m=%" PRIu32 ",ef_construction=%" PRIu32, o.m, o.ef_construction);

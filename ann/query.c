@@ -284,8 +284,9 @@ static ann_err batch_run(struct batch *b, ann_search_stats *stats)
 {
     const ann_index *ix = b->ix;
     const unsigned threads = b->p->threads;
-    const bool whole = b->p->kind->search_batch && dtype_is_float(ix->vec.store) &&
-                       b->view->n >= WHOLE_BATCH;
+    const bool rows = dtype_is_float(ix->vec.store) || b->p->kind->id == ANN_IVFPQ;
+    const bool whole = b->p->kind->search_batch && rows && b->view->n >= WHOLE_BATCH &&
+                       !b->p->barred;
     if (!whole && (threads == 1 || b->view->n == 1))
         return batch_each(b, NULL, stats);
     struct pool *pool, *own = NULL;

@@ -59,6 +59,9 @@ ann_err recall_exact(const ann_index *ix, const ann_view *q, const struct query_
                      ann_id *ids, float *dists)
 {
     struct query_params exact = *p;
+    if (ix->vec.stride == 0 && ix->vec.codes.type == CODE_NONE)
+        return ANN_FAIL(ANN_ENOTSUP, "the index keeps short codes alone (store=none,codes=none): "
+                                     "nothing to compare with");
     exact.kind = index_kind(ANN_FLAT);
     exact.stats = NULL;
     ann_err err =

@@ -58,6 +58,12 @@ static ann_err put_point(struct js_out *o, const struct outcome *r,
     js_put_double(o, "add_s", outcome_add_s(r));
     js_put_double(o, "add_cpu_s", outcome_add_cpu_s(r));
     js_put_double(o, "bytes_per_vector", outcome_vector_bytes(r));
+    if (r->lists) {
+        js_put_u64(o, "lists", r->lists);
+        js_put_double(o, "list_spread", r->list_spread);
+        js_put_double(o, "trained_error", r->code_error[0]);
+        js_put_double(o, "added_error", r->code_error[1]);
+    }
     put_bytes(o, "memory_bytes", r->memory_bytes);
     put_bytes(o, "file_bytes", r->file_bytes);
     put_bytes(o, "peak_rss_bytes", r->peak_rss_bytes);

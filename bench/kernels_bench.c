@@ -3,17 +3,23 @@
  * base, as a hop of the graph asks for, through `many` and `code_dots` of every
  * table. "memory" walks a base of MEGABYTES on huge pages, "cache" the same 24
  * rows. Then nanoseconds a step of the frame, and a scan of a row of 32
- * neighbours that is in cache. Best of 7 passes of thread CPU time.
+ * neighbours that is in cache. Last, nanoseconds a vector and query of lists of
+ * 1024 vectors in random order, of which 1 % are near. Best of 7 passes of
+ * thread CPU time. With the argument "lists" those alone.
  */
 #include <config.h>
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "ann/kernels/kernels.h"
+#include "ann/kernels/lists.h"
 #include "ann/kernels/rows.h"
 
 enum { BATCH = 24, BATCHES = 4000, PASSES = 7, MEGABYTES = 512 };
@@ -188,8 +194,101 @@ static void report_rows(const struct work *w, size_t padded)
         }
 }
 
-int main(void)
+/* ---- lists ---- */
+
+enum { LIST = 1024, LISTS_A_PASS = 128, MOST_M = 96 };
+
+struct lists {
+    unsigned bits;
+    uint32_t m;
+    size_t bytes, count; /* of a list, codes and biases; lists */
+    const char *base;
+    const uint8_t *tables; /* [ANNK_LIST_BATCH][m << bits] */
+};
+
+/* Nanoseconds a vector and query. */
+static double measure_lists(const struct annk_list_ops *ops, const struct lists *l, size_t nq)
 {
+    static float dists[ANNK_LIST_BATCH][LIST];
+    static uint32_t places[ANNK_LIST_BATCH][LIST];
+    struct annk_list_query queries[ANNK_LIST_BATCH];
+    const struct annk_list_query *q[ANNK_LIST_BATCH];
+    float base[ANNK_LIST_BATCH] = {0}, limit[ANNK_LIST_BATCH], *to[ANNK_LIST_BATCH];
+    uint32_t *at[ANNK_LIST_BATCH];
+    size_t counts[ANNK_LIST_BATCH];
+    for (size_t i = 0; i < nq; i++) {
+        queries[i] = (struct annk_list_query){.table = l->tables + (i * l->m << l->bits),
+                                              .m = l->m, .bits = l->bits, .step = 1};
+        q[i] = &queries[i];
+        limit[i] = 127.5f * (float)l->m + 0.5f - 2.33f * 73.9f * sqrtf((float)l->m); /* 1 % */
+        to[i] = dists[i];
+        at[i] = places[i];
+    }
+    uint64_t state = 7;
+    double best = 1e18;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double start = now_ns();
+        for (size_t k = 0; k < LISTS_A_PASS; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            const char *const list = l->base + (state >> 33) % l->count * l->bytes;
+            const struct annk_list_run run = {.codes = (const void *)list,
+                                              .bias = (const void *)(list + l->bytes - 2 * LIST),
+                                              .n = LIST, .last = LIST};
+            if (nq == 1)
+                counts[0] = ops->scan(q[0], &run, base[0], limit[0], to[0], at[0]);
+            else
+                ops->scan_batch(q, nq, &run, base, limit, to, at, counts);
+        }
+        const double ns = (now_ns() - start) / ((double)(LISTS_A_PASS * LIST) * (double)nq);
+        best = ns < best ? ns : best;
+    }
+    return best;
+}
+
+static void report_lists(const char *base, unsigned bits, uint32_t m)
+{
+    static uint8_t tables[ANNK_LIST_BATCH * (MOST_M << 8)];
+    for (size_t i = 0; i < sizeof tables; i++)
+        tables[i] = (uint8_t)(i * 0x9e3779b97f4a7c15u >> 40);
+    static const size_t kilobytes[] = {256, 8192, (size_t)MEGABYTES * 1024};
+    static const char *const where[] = {"L2", "L3", "memory"};
+    struct lists l = {.bits = bits, .m = m, .base = base, .tables = tables};
+    l.bytes = annk_list_bytes(bits, m, LIST) + 2 * LIST;
+    for (int i = 0; i < 4; i++) {
+        if (!annk_by_name(names[i]))
+            continue;
+        const struct annk_list_ops *ops = annk_lists_for(names[i]);
+        printf("lists %u bit m %2u  %-6s", bits, m, ops->name);
+        for (int k = 0; k < 3; k++) {
+            l.count = kilobytes[k] * 1024 / l.bytes;
+            printf("  %s %6.2f, of 4 %6.2f", where[k], measure_lists(ops, &l, 1),
+                   measure_lists(ops, &l, 4));
+        }
+        printf("\n");
+    }
+}
+
+/* Codes that are any, biases that are finite: of bytes 1 above, all are below 2. */
+static void report_all_lists(char *base, size_t bytes)
+{
+    uint64_t state = 3;
+    for (size_t i = 0; i + 8 <= bytes; i += 8) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        const uint64_t x = (state ^ state >> 29) & 0xbfffbfffbfffbfff;
+        memcpy(base + i, &x, 8);
+    }
+    static const uint32_t m4[] = {32, 56, 64, 96}, m6[] = {24, 32}, m8[] = {16, 32};
+    for (int i = 0; i < 4; i++)
+        report_lists(base, 4, m4[i]);
+    for (int i = 0; i < 2; i++)
+        report_lists(base, 6, m6[i]);
+    for (int i = 0; i < 2; i++)
+        report_lists(base, 8, m8[i]);
+}
+
+int main(int argc, char **argv)
+{
+    const bool lists_alone = argc == 2 && strcmp(argv[1], "lists") == 0;
     const size_t bytes = (size_t)MEGABYTES * 1024 * 1024;
     char *map = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -204,19 +303,20 @@ int main(void)
     for (size_t i = 0; i < bytes; i++) /* as f32: ordinary numbers, none subnormal */
         w.base[i] = (char)(i % 4 == 3 ? 63 : i * 37 % 101);
     static const size_t dims[] = {100, 128, 384, 784};
-    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+    for (size_t d = 0; !lists_alone && d < sizeof dims / sizeof dims[0]; d++) {
         w.dim = dims[d];
         report("f32", ANNK_F32, &w, 4, slots);
         report("f16", ANNK_F16, &w, 2, slots);
         report("u8", ANNK_U8, &w, 1, slots);
     }
     static const size_t padded[] = {128, 384, 832};
-    for (size_t d = 0; d < sizeof padded / sizeof padded[0]; d++) {
+    for (size_t d = 0; !lists_alone && d < sizeof padded / sizeof padded[0]; d++) {
         w.dim = padded[d] == 832 ? 896 : padded[d];
         report_codes(&w, slots);
         report_frame(padded[d]);
         report_rows(&w, padded[d]);
     }
+    report_all_lists(w.base, bytes);
     munmap(map, bytes + HUGE_PAGE);
     free(slots);
     return EXIT_SUCCESS;

@@ -50,6 +50,9 @@ struct outcome {
     double build_s, build_cpu_s; /* train and add */
     double train_s, train_cpu_s; /* NAN: nothing to train, or not told apart */
     double memory_bytes, file_bytes, peak_rss_bytes;
+    size_t lists;          /* 0: the kind has none */
+    double list_spread;    /* entries of the longest list over the mean */
+    double code_error[2];  /* of short codes, of what was trained on and of what was added */
     struct outcome_point points[OUTCOME_POINTS_MAX];
     size_t npoints;
     double targets[OUTCOME_TARGETS_MAX];

@@ -97,15 +97,29 @@ static void note_decisions(struct outcome *r, const ann_options *o, const ann_in
     ann_options decided = *o;
     decided.m = info->m ? info->m : decided.m;
     decided.codes = info->codes;
+    decided.nlist = info->nlist;
+    decided.pq_m = info->pq_m;
+    decided.pq_bits = info->pq_bits;
+    decided.rotation = info->rotation;
     if (!ann_options_spec(&decided, spec, sizeof spec))
         memcpy(r->spec, spec, sizeof spec);
+}
+
+static void note_lists(struct outcome *r, const ann_info *info)
+{
+    r->lists = info->nlist;
+    if (!info->nlist || !info->entries)
+        return;
+    r->list_spread = (double)info->largest_list * info->nlist / (double)info->entries;
+    r->code_error[0] = info->trained_error;
+    r->code_error[1] = info->added_error;
 }
 
 /* Kinds with lists learn them, and search so many of them as the effort says: one is enough to
  * begin with.  For the others ann_train looks at the vectors only. */
 static bool trains(ann_kind kind)
 {
-    return kind > ANN_HNSW;
+    return kind == ANN_IVFPQ;
 }
 
 static ann_err build(struct contestant *c, const ann_options *o)
@@ -137,6 +151,7 @@ static ann_err build(struct contestant *c, const ann_options *o)
     if (err)
         return err;
     note_decisions(r, o, &info);
+    note_lists(r, &info);
     r->memory_bytes = (double)info.memory_bytes;
     if (c->settings->file)
         r->file_bytes = file_size(u->ix);

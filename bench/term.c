@@ -71,22 +71,27 @@ static bool trained(const struct outcomes *all, size_t from, size_t to)
     return any;
 }
 
-/* Where anything was trained: what that took, and adding by itself. */
+/* Where anything was trained: what that took, and adding by itself; of kith's lists how even
+ * they are, and what its short codes miss. */
 static void print_training(const struct outcomes *all, size_t from, size_t to, FILE *f)
 {
-    char v[5][DISPLAY_MAX];
+    char v[6][DISPLAY_MAX], lists[64];
     const int width = index_width(all, from, to);
     if (!trained(all, from, to))
         return;
-    fprintf(f, "\n  %-*s  %9s %9s %9s %9s %12s\n", width, "index", "training", "cpu", "adding",
-            "cpu", "bytes/vector");
+    fprintf(f, "\n  %-*s  %9s %9s %9s %9s %12s  lists, longest over mean, error of codes\n",
+            width, "index", "training", "cpu", "adding", "cpu", "bytes/vector");
     for (size_t i = from; i < to; i++) {
         const struct outcome *r = &all->items[i];
-        fprintf(f, "  %-*s  %9s %9s %9s %9s %12s\n", width, r->index,
+        *lists = 0;
+        if (r->lists)
+            snprintf(lists, sizeof lists, "  %.24s, %.2f, %.4f",
+                     display_count(v[5], (double)r->lists), r->list_spread, r->code_error[1]);
+        fprintf(f, "  %-*s  %9s %9s %9s %9s %12s%s\n", width, r->index,
                 display_seconds(v[0], r->train_s), display_seconds(v[1], r->train_cpu_s),
                 display_seconds(v[2], outcome_add_s(r)),
                 display_seconds(v[3], outcome_add_cpu_s(r)),
-                display_rate(v[4], outcome_vector_bytes(r)));
+                display_rate(v[4], outcome_vector_bytes(r)), lists);
     }
 }
 

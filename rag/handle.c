@@ -335,18 +335,44 @@ rag_err session_embed(struct rag_store *s, enum embed_side side, const char *con
     return err ? err : embed_all(s->embedder, side, texts, n, s->active.dims, out);
 }
 
+void session_effort_key(const struct rag_store *s, char *key, size_t room)
+{
+    snprintf(key, room, "effort-%lld", (long long)s->active.id);
+}
+
+size_t session_effort(struct rag_store *s)
+{
+    char key[48], *value = NULL;
+    session_effort_key(s, key, sizeof key);
+    if (store_setting(s->store, key, &value) != RAG_OK)
+        return 0;
+    const unsigned long long effort = strtoull(value, NULL, 10);
+    mem_free(value);
+    return effort <= ANN_EFFORT_MAX ? (size_t)effort : 0;
+}
+
+rag_err session_mirror_of(struct rag_store *s, const struct store_embedder *of,
+                          struct embedder *e, bool anew, struct mirror **out)
+{
+    const uint64_t scan_mb = session_number(s, "index.scan_mb");
+    const struct mirror_opening how = {.store = s->store,
+                                       .of = of,
+                                       .embedder = e,
+                                       .write = s->writes,
+                                       .anew = anew,
+                                       .flat_bytes = scan_mb << 20,
+                                       .effort = session_effort(s),
+                                       .progress = mirror_step,
+                                       .arg = s};
+    return mirror_open(&how, out);
+}
+
 rag_err session_mirror(struct rag_store *s)
 {
     if (s->mirror)
         return RAG_OK;
     rag_err err = s->active.free_of_charge ? session_embedder(s) : RAG_OK;
-    const struct mirror_opening how = {.store = s->store,
-                                       .of = &s->active,
-                                       .embedder = s->embedder,
-                                       .write = s->writes,
-                                       .progress = mirror_step,
-                                       .arg = s};
-    return err ? err : mirror_open(&how, &s->mirror);
+    return err ? err : session_mirror_of(s, &s->active, s->embedder, false, &s->mirror);
 }
 
 rag_err session_activate(struct rag_store *s, int64_t id)

@@ -459,6 +459,7 @@ typedef struct rag_status {
     uint64_t indexed, pending, gone, index_bytes; /* chunks; bytes of file */
     char index_lost[256]; /* why the index must be made again; "" if not */
     int index_exact; /* a scan, no graph */
+    uint64_t effort; /* of searches of a graph, as kept; 0: its own choice */
 } rag_status;
 
 RAG_API RAG_CHECKED rag_err rag_get_status(rag_store *s, rag_status *st);
@@ -608,6 +609,7 @@ typedef struct rag_collection_options {
      * grade", or TREC's with an iteration before the document. */
     const char *corpus, *queries, *qrels;
     int join; /* documents of one title become one, in their order */
+    int spans; /* find where answers stand, for rag_eval_chunks */
     size_t every; /* only each n-th judged question; 1 */
 } rag_collection_options;
 
@@ -694,6 +696,90 @@ RAG_API void rag_run_free(rag_run *r); /* NULL is allowed */
 RAG_API RAG_CHECKED rag_err rag_run_compare(const rag_run *a, const rag_run *b,
                                             rag_metric m, double *difference,
                                             double *p);
+
+typedef struct rag_ann_eval_options {
+    size_t size;
+    const char *queries; /* file, as a collection's; NULL: `sample` passages,
+                            each of which then does not count as found */
+    size_t sample; /* queries at most, spread evenly; 500 */
+    size_t k; /* vectors asked for; 200, as many as a search looks at */
+    const size_t *efforts; /* [nefforts] ascending; NULL: k/4 to 8k */
+    size_t nefforts;
+    double target; /* recall that is wanted; 0: none */
+} rag_ann_eval_options;
+
+#define RAG_ANN_EVAL_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_ann_eval_options) \
+    }
+
+typedef struct rag_ann_point {
+    size_t effort; /* 0: the index is exact */
+    double recall, low, high; /* mean recall@k, 95 % interval */
+    double recall10; /* share of the 10 nearest among those found */
+    double mean_us, p50_us, p95_us, p99_us; /* of one search, one thread */
+} rag_ann_point;
+
+typedef struct rag_ann_eval {
+    size_t k, queries, npoints;
+    uint64_t vectors;
+    int exact; /* a scan, no graph: one point */
+    size_t effort; /* of the store's searches for k; 0: the index is exact */
+    int kept; /* it is rag_set_effort's, not the index's own choice */
+    size_t chosen; /* smallest of the efforts whose interval lies at or above
+                      the target; 0: none does, or none was asked for */
+    rag_ann_point *points;
+} rag_ann_eval;
+
+/* What the store's index loses against exact search over its own vectors, at
+ * several efforts.  A result counts if it is as near as the k-th true one. */
+RAG_API RAG_CHECKED rag_err rag_eval_ann(rag_store *s,
+                                         const rag_ann_eval_options *o,
+                                         rag_ann_eval **out);
+RAG_API void rag_ann_eval_free(rag_ann_eval *e); /* NULL is allowed */
+
+typedef struct rag_chunk_eval_options {
+    size_t size;
+    const rag_search_params *search; /* k is not looked at; NULL: defaults */
+    size_t k; /* passages; 5 */
+    size_t tokens; /* of passages in another cut, as rag_ask counts; 1000 */
+} rag_chunk_eval_options;
+
+#define RAG_CHUNK_EVAL_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_chunk_eval_options) \
+    }
+
+/* What of the sentences that hold an answer is found, counted in words between
+ * blanks: recall, the share of them that is in the passages; precision, the
+ * share of the passages that is them; iou, the share of both together that is
+ * in both; whole, the share of questions with the answer whole in a passage. */
+typedef struct rag_chunk_figures {
+    double recall, low, high; /* with 95 % interval */
+    double precision, iou, whole;
+    double passages; /* mean number of them */
+} rag_chunk_figures;
+
+typedef struct rag_chunk_eval {
+    size_t questions; /* whose answer stands in a document */
+    size_t k, tokens; /* as asked for */
+    uint64_t chunks;
+    double chunk_tokens; /* mean of them */
+    double precision; /* of all chunks that the sentences lie in */
+    rag_chunk_figures first; /* of the first k passages */
+    rag_chunk_figures within; /* of the first that `tokens` have room for */
+} rag_chunk_eval;
+
+/* How well the chunks of a store fit the answers of a collection that was
+ * opened with `spans` and added to it. */
+RAG_API RAG_CHECKED rag_err rag_eval_chunks(rag_store *s,
+                                            const rag_collection *c,
+                                            const rag_chunk_eval_options *o,
+                                            rag_chunk_eval *out);
+
+/* The effort of the store's searches by its present embedder, kept in it; 0:
+ * the index's own choice. */
+RAG_API RAG_CHECKED rag_err rag_set_effort(rag_store *s, size_t effort);
 
 /* --------------------------------------------------------------------- */
 /* Keeping it sound                                                       */

@@ -17,7 +17,8 @@ ann/vectors ann/vectors ann/base ann/kernels ann/codec
 ann/file    ann/file ann/base ann/kernels
 ann/flat    ann/flat ann/base ann/kernels ann/search ann/vectors ann/file
 ann/hnsw    ann/hnsw ann/base ann/kernels ann/search ann/vectors ann/file ann/codec
-ann         ann ann/base ann/kernels ann/search ann/vectors ann/file ann/codec ann/flat ann/hnsw
+ann/ivfpq   ann/ivfpq ann/base ann/kernels ann/search ann/vectors ann/file ann/codec
+ann         ann ann/base ann/kernels ann/search ann/vectors ann/file ann/codec ann/flat ann/hnsw ann/ivfpq
 ann/io      ann/io ann/base
 ann/cli     ann/cli ann/io ann/base ann/kernels
 bench       bench ann/io ann/base ann/kernels

@@ -98,8 +98,8 @@ START_TEST(create)
     o.threads = 1025;
     FAILS(ann_create(&o, &ix), ANN_EINVAL, "threads is 1025");
     o.threads = 1;
-    o.kind = (ann_kind)3;
-    FAILS(ann_create(&o, &ix), ANN_EINVAL, "kind: 3");
+    o.kind = (ann_kind)4;
+    FAILS(ann_create(&o, &ix), ANN_EINVAL, "kind: 4");
     o.kind = (ann_kind)-1;
     FAILS(ann_create(&o, &ix), ANN_EINVAL, "kind: -1");
     o.kind = ANN_FLAT;

@@ -57,9 +57,25 @@ static ann_err in_file(ann_err err, const struct feed *f)
     return error_prefix(err, f->path);
 }
 
-/* All of f into ix, block by block. */
+/* What ivfpq learns from: the whole file, of which the library takes what it needs. */
+static ann_err train_on(const char *path, const struct io_options *in, ann_index *ix,
+                        ann_dtype store, uint32_t dim)
+{
+    struct io_matrix m;
+    ann_view v;
+    ann_err err = io_load(path, in, &m);
+    if (err)
+        return err;
+    err = input_view(path, &m, store, dim, &v);
+    if (!err)
+        err = io_library(ann_train(ix, v));
+    io_free(&m);
+    return err;
+}
+
+/* All of f into ix, block by block; `train`: it learns from the first of them. */
 static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_t dim,
-                         bool update)
+                         bool update, bool train)
 {
     const size_t rows = input_block_rows(dim);
     const uint64_t total = f->shape.n == IO_UNKNOWN ? 0 : f->shape.n;
@@ -78,6 +94,8 @@ static ann_err feed_into(struct feed *f, ann_index *ix, ann_dtype store, uint32_
             err = ANN_FAIL(ANN_ECANCELED, "interrupted");
         if (err)
             return err;
+        if (train && f->done == 0 && (err = io_library(ann_train(ix, v))) != 0)
+            return in_file(err, f);
         session_adding(f->done, total);
         const ann_id *ids = f->ids ? f->ids + f->done : NULL;
         err = io_library(update ? ann_update(ix, v, ids) : ann_add(ix, v, ids));
@@ -164,15 +182,18 @@ static ann_err say_estimate(const struct args *a, const struct feed *f, const an
 }
 
 /* Builds and saves. */
-static ann_err build(const struct args *a, const ann_options *o, struct feed *f,
-                     struct session_lock *lock, ann_index **ix)
+static ann_err build(const struct args *a, const ann_options *o, const struct io_options *in,
+                     struct feed *f, struct session_lock *lock, ann_index **ix)
 {
     ann_calibration c;
     ann_err err = session_lock(a->output, lock);
     if (!err)
         err = io_library(ann_create(o, ix));
+    const bool pipe = strcmp(a->list[0], "-") == 0, trains = o->kind == ANN_IVFPQ;
+    if (!err && trains && !pipe)
+        err = train_on(a->list[0], in, *ix, o->store, o->dim);
     if (!err)
-        err = feed_into(f, *ix, o->store, o->dim, false);
+        err = feed_into(f, *ix, o->store, o->dim, false, trains && pipe);
     if (!err && a->calibrate)
         err = calibrate(a, *ix, &c);
     if (!err)
@@ -221,7 +242,7 @@ int cmd_build(const struct args *a)
     if (!err)
         err = say_estimate(a, &f, &o);
     if (!err && !a->dry_run)
-        err = build(a, &o, &f, &lock, &ix);
+        err = build(a, &o, &in, &f, &lock, &ix);
     ann_close(ix);
     session_unlock(&lock);
     feed_close(&f);
@@ -249,7 +270,7 @@ static int add_or_update(const struct args *a, bool update)
     if (!err)
         err = io_library(ann_index_info(ix, &info));
     if (!err)
-        err = feed_into(&f, ix, info.store, info.dim, update);
+        err = feed_into(&f, ix, info.store, info.dim, update, false);
     if (!err)
         err = save(ix, path);
     if (!err)

@@ -12,7 +12,8 @@
 
 const char *cli_kind_name(ann_kind k)
 {
-    return k == ANN_FLAT ? "flat" : k == ANN_HNSW ? "hnsw" : "unknown";
+    static const char *const names[] = {"default", "flat", "hnsw", "ivfpq"};
+    return (unsigned)k <= ANN_IVFPQ ? names[k] : "unknown";
 }
 
 const char *cli_metric_name(ann_metric m)
@@ -69,6 +70,33 @@ static void look_inside(const struct args *a, const char *path, struct inside *i
     in->ix = NULL;
 }
 
+/* What the largest list has by what all have on average. */
+static double list_balance(const ann_info *i)
+{
+    return i->entries > 0 ? (double)i->largest_list * i->nlist / (double)i->entries : 0;
+}
+
+static const char *rotation_name(ann_rotation r)
+{
+    static const char *const names[] = {"auto", "none", "random", "opq"};
+    return (unsigned)r <= ANN_ROTATION_OPQ ? names[r] : "unknown";
+}
+
+static void print_lists(const ann_info *i)
+{
+    if (i->nlist == 0) {
+        printf("lists            not trained\n");
+        return;
+    }
+    printf("lists            %u of %.1f entries, the largest %u (%.1f times the mean)\n", i->nlist,
+           (double)i->entries / i->nlist, i->largest_list, list_balance(i));
+    printf("short codes      %u of %u bits, of %s, rotation %s\n", i->pq_m, i->pq_bits,
+           i->pq_of == ANN_PQ_DIRECT ? "vectors" : "residuals", rotation_name(i->rotation));
+    printf("their error      %.4f of the squared length when trained on %llu, %.4f of those "
+           "added\n",
+           i->trained_error, (unsigned long long)i->trained, i->added_error);
+}
+
 static void print_inside(const struct inside *in)
 {
     const ann_info *i = &in->info;
@@ -76,7 +104,8 @@ static void print_inside(const struct inside *in)
         const char *name;
         uint64_t bytes;
     } parts[] = {{"vectors", i->vector_bytes}, {"codes", i->code_bytes}, {"links", i->graph_bytes},
-                 {"rows", i->row_bytes},       {"ids", i->id_bytes}};
+                 {"rows", i->row_bytes},       {"lists", i->list_bytes},
+                 {"ids", i->id_bytes}};
     uint64_t all = 0;
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++)
         all += parts[p].bytes;
@@ -86,16 +115,33 @@ static void print_inside(const struct inside *in)
         if (parts[p].bytes)
             printf("%s %s %.1f", shown++ ? "," : "", parts[p].name, (double)parts[p].bytes / n);
     putchar('\n');
-    if (i->kind != ANN_HNSW)
+    if (i->kind == ANN_FLAT)
         return;
-    printf("profile          %s, codes %s, %u links\n", cli_profile_name(i->profile),
-           cli_codes_name(i->codes), i->degree);
+    printf("profile          %s, codes %s", cli_profile_name(i->profile), cli_codes_name(i->codes));
+    if (i->kind == ANN_HNSW)
+        printf(", %u links", i->degree);
+    putchar('\n');
+    if (i->kind == ANN_IVFPQ)
+        print_lists(i);
     if (i->intrinsic_dim > 0)
         printf("intrinsic dim    %.1f\n", i->intrinsic_dim);
     if (i->calibrated_recall > 0)
         calibration_print(in->ix);
     else
         printf("calibrated       no (see \"ann calibrate\")\n");
+}
+
+static void put_lists(struct js_out *o, const ann_info *i)
+{
+    js_put_u64(o, "list_bytes", i->list_bytes);
+    js_put_string(o, "rotation", rotation_name(i->rotation));
+    js_put_string(o, "pq_of", i->pq_of == ANN_PQ_DIRECT ? "direct" : "residual");
+    js_put_u64(o, "trained", i->trained);
+    js_put_u64(o, "entries", i->entries);
+    js_put_u64(o, "largest_list", i->largest_list);
+    js_put_double(o, "list_balance", list_balance(i));
+    js_put_double(o, "trained_error", i->trained_error);
+    js_put_double(o, "added_error", i->added_error);
 }
 
 static void put_inside(struct js_out *o, const struct inside *in)
@@ -106,12 +152,16 @@ static void put_inside(struct js_out *o, const struct inside *in)
     js_put_u64(o, "graph_bytes", i->graph_bytes);
     js_put_u64(o, "row_bytes", i->row_bytes);
     js_put_u64(o, "id_bytes", i->id_bytes);
-    if (i->kind != ANN_HNSW)
+    if (i->kind == ANN_FLAT)
         return;
     js_put_string(o, "profile", cli_profile_name(i->profile));
     js_put_string(o, "codes", cli_codes_name(i->codes));
-    js_put_u64(o, "degree", i->degree);
-    js_put_double(o, "intrinsic_dim", i->intrinsic_dim);
+    if (i->kind == ANN_HNSW) {
+        js_put_u64(o, "degree", i->degree);
+        js_put_double(o, "intrinsic_dim", i->intrinsic_dim);
+    } else {
+        put_lists(o, i);
+    }
     js_put_double(o, "calibrated_recall", i->calibrated_recall);
     if (i->calibrated_recall > 0)
         calibration_put(o, in->ix);
@@ -131,7 +181,6 @@ static void print_table(const char *path, const ann_file_info *f)
     if (f->kind == ANN_HNSW)
         printf("graph            m %u, ef_construction %u, %u levels\n", f->m,
                f->ef_construction, f->count ? f->max_level + 1 : 0);
-    printf("seed             %llu\n", (unsigned long long)f->seed);
     printf("size             %s\n", cli_size(size, f->file_bytes));
     printf("identity         %016llx%016llx\n", (unsigned long long)f->identity[0],
            (unsigned long long)f->identity[1]);
@@ -156,6 +205,11 @@ static void put_file(struct js_out *o, const char *path, const ann_file_info *f)
         js_put_u64(o, "m", f->m);
         js_put_u64(o, "ef_construction", f->ef_construction);
         js_put_u64(o, "max_level", f->max_level);
+    }
+    if (f->kind == ANN_IVFPQ) {
+        js_put_u64(o, "nlist", f->nlist);
+        js_put_u64(o, "pq_m", f->pq_m);
+        js_put_u64(o, "pq_bits", f->pq_bits);
     }
     js_put_u64(o, "seed", f->seed);
     js_put_u64(o, "file_bytes", f->file_bytes);

@@ -49,6 +49,18 @@ ann_err frame_init(struct frame *f, const struct annk_ops *ops, ann_metric metri
     return ANN_OK;
 }
 
+ann_err frame_init_plain(struct frame *f, const struct annk_ops *ops, ann_metric metric,
+                         uint32_t dim)
+{
+    memset(f, 0, sizeof *f);
+    f->ops = ops;
+    f->metric = metric;
+    f->dim = dim;
+    f->lifted = f->padded = dim + (metric == ANN_IP);
+    f->plain = true;
+    return buf_resize(&f->mean, f->lifted * sizeof(float));
+}
+
 void frame_free(struct frame *f)
 {
     buf_free(&f->mean);
@@ -269,6 +281,8 @@ static void centre(float *restrict y, const float *restrict x, const float *rest
 /* From centred elements at y [lifted] on. */
 static void finish(const struct frame *f, float *y)
 {
+    if (f->plain)
+        return;
     memset(y + f->lifted, 0, (f->padded - f->lifted) * sizeof *y);
     multiply(y, rotation_factor(f), f->padded);
     rotate(f, y);
@@ -318,8 +332,10 @@ void frame_apply_query(const struct frame *f, const float *q, float *y, double *
 void frame_invert(const struct frame *f, float *y, float *x)
 {
     const float *mean = f->mean.data;
-    rotate_back(f, y);
-    multiply(y, rotation_factor(f), f->padded);
+    if (!f->plain) {
+        rotate_back(f, y);
+        multiply(y, rotation_factor(f), f->padded);
+    }
     for (uint32_t i = 0; i < f->dim; i++) {
         const double v = ((double)y[i] / f->scale + mean[i]) / f->unit;
         x[i] = v > FLT_MAX ? FLT_MAX : v < -FLT_MAX ? -FLT_MAX : (float)v;

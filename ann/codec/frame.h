@@ -9,7 +9,7 @@
  * has 0 there), unit is a power of two, R is orthogonal and E|y|^2 is about 1.  Squared
  * Euclidean distance between such vectors orders as the metric does.
  *
- * Invariants: padded is a multiple of 64, never rounded to a power of two; the same vector
+ * Invariants: but for a plain frame, padded is a multiple of 64, never rounded to a power of two; the same vector
  * gives the same bits of y on every machine and instruction set (sums in a fixed order,
  * compiled without contraction of multiply and add); y is finite for every finite x. */
 #ifndef KITH_CODEC_FRAME_H
@@ -27,6 +27,7 @@ struct frame {
     ann_metric metric;
     uint32_t dim;     /* of a vector */
     uint32_t lifted;  /* dim, or dim + 1 under ip */
+    bool plain;       /* no rotation; then padded is lifted */
     uint32_t padded;  /* of y */
     uint32_t walsh;   /* the largest power of two up to padded */
     uint64_t seed;    /* of the sign flips */
@@ -47,6 +48,9 @@ uint32_t frame_padded(ann_metric metric, uint32_t dim, uint32_t multiple);
 
 ann_err frame_init(struct frame *f, const struct annk_ops *ops, ann_metric metric, uint32_t dim,
                    uint32_t multiple, uint64_t seed);
+/* The same without the rotation. */
+ann_err frame_init_plain(struct frame *f, const struct annk_ops *ops, ann_metric metric,
+                         uint32_t dim);
 void frame_free(struct frame *f);
 
 /* Learns mean, scale and lift from rows [n].  largest: a squared norm that is to fit under ip,

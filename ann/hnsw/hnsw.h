@@ -19,6 +19,7 @@
 #include "ann/codec/codes.h"
 #include "ann/search/beam.h"
 #include "ann/search/kind.h"
+#include "ann/search/rerank.h"
 
 #define HNSW_NONE SLOT_NONE
 #define HNSW_LEVEL_MAX 15
@@ -246,17 +247,6 @@ static inline double hnsw_harder(double thin)
 }
 /* How much farther than the k-th a node may be for its neighbours to be looked at, squared. */
 float hnsw_gamma(const struct hnsw *h, double effort, double k);
-
-/* rerank.c */
-/* Squared error that rounding to codes is about to cause, of a vector and the query together. */
-float hnsw_code_error2(const struct hnsw *h, const struct code_query *cq);
-/* A vector farther by codes than the k-th by more than root * sqrt(kth) + add is no candidate. */
-void hnsw_band(const struct hnsw *h, const struct code_query *cq, float *root, float *add);
-/* The k nearest of keys [n], ascending distances of code space, by exact distance at out [k], n
- * at least k; dists of all keys in scratch->dists.  Where ids alone are asked for, those that
- * are nearer than the k-th by more than the band stay in the order of codes. */
-void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                 const search_key *keys, size_t n, size_t k, search_key *out);
 
 /* spread.c */
 /* Makes the table h->spread where the graph has grown enough since; without memory: an error. */

@@ -204,7 +204,7 @@ static void search_codes(const struct hnsw *h, const struct kind_query *q, struc
         scan(h, q, s, out, found);
         return;
     }
-    hnsw_rerank(h, q, s, keys, n, q->k, out);
+    rerank(h->vec, q, s, keys, n, q->k, out);
     *found = q->k;
 }
 

@@ -97,7 +97,7 @@ static size_t trim(const struct sieve *w, const search_key *keys, size_t n)
     if (n <= w->q->k)
         return n;
     const float kth = key_dist(keys[w->q->k - 1]);
-    hnsw_band(w->h, w->cq, &root, &add);
+    rerank_band(w->h->vec, w->cq, &root, &add);
     while (n > w->q->k && key_dist(keys[n - 1]) > kth + root * sqrtf(kth) + add)
         n--;
     return n;
@@ -119,7 +119,7 @@ static void scan(const struct sieve *w, search_key *out, size_t *found)
     }
     w->q->stats->exact++;
     *found = n < k ? n : k;
-    hnsw_rerank(w->h, w->q, w->s, t.keys, n, *found, out);
+    rerank(w->h->vec, w->q, w->s, t.keys, n, *found, out);
 }
 
 /* ---- the walk ---- */
@@ -278,7 +278,7 @@ ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
     }
     *found = q->k;
     if (coded)
-        hnsw_rerank(h, q, s, s->keys.data, trim(&w, s->keys.data, n), q->k, out);
+        rerank(h->vec, q, s, s->keys.data, trim(&w, s->keys.data, n), q->k, out);
     else
         memcpy(out, w.beam.keys, q->k * sizeof *out);
     return ANN_OK;

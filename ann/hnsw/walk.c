@@ -83,8 +83,8 @@ static inline void enter_result(struct walk *w, float dist, uint32_t slot)
 /* Where the nearest are so near that errors of codes hide them, all of them are looked at. */
 static void set_band(struct walk *w, const struct code_query *cq)
 {
-    w->floor = 8 * hnsw_code_error2(w->h, cq);
-    hnsw_band(w->h, cq, &w->band_root, &w->band_add);
+    w->floor = 8 * rerank_error2(w->h->vec, cq);
+    rerank_band(w->h->vec, cq, &w->band_root, &w->band_add);
     w->band = INFINITY;
 }
 

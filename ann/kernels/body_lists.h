@@ -19,13 +19,18 @@
 #include "body_nibbles.h"
 #include "lists.h"
 
-enum { LIST_UNIT = 64 };
+enum {
+    LIST_UNIT = 64,
+    LIST_AHEAD = 4096, /* bytes of codes */
+    LIST_BYTES = 256   /* entries that add up in 16 bits, with one to spare */
+};
 
 /* At most 64 places of a run, looked at together. */
 struct list_unit {
     const uint8_t *codes; /* of its first place */
     size_t width;         /* places that have codes: 16, 32, 48 or 64 */
     size_t n;             /* places looked at, 1..width */
+    size_t ahead;         /* bytes between what is read and what is prefetched */
 };
 
 /* Sums of table entries, by place; those beyond n are anything. */
@@ -135,9 +140,13 @@ ALWAYS_INLINE void list_walk(const struct annk_list_query *const *q, size_t nq,
     for (size_t i = 0; i < nq; i++)
         counts[i] = 0;
     for (size_t at = run->first; at < end; at += LIST_UNIT) {
-        const struct list_unit u = {run->codes + at * code,
-                                    all - at < LIST_UNIT ? all - at : LIST_UNIT,
-                                    end - at < LIST_UNIT ? end - at : LIST_UNIT};
+        const size_t left = end - at;
+        const struct list_unit u = {
+            run->codes + at * code,
+            all - at < LIST_UNIT ? all - at : LIST_UNIT,
+            left < LIST_UNIT ? left : LIST_UNIT,
+            left > LIST_UNIT && (left - LIST_UNIT) * code > LIST_AHEAD ? LIST_AHEAD : 0,
+        };
         list_sums(q, nq, &u, sums);
         for (size_t i = 0; i < nq; i++) {
             const struct list_sink to = {run->bias + at,  u.n,      (uint32_t)at,

@@ -7,8 +7,8 @@ libkith_kernels_la_SOURCES += \
 	ann/kernels/dispatch.c ann/kernels/scalar.c ann/kernels/code_scalar.c \
 	ann/kernels/rows.h ann/kernels/body_rows.h ann/kernels/rows_scalar.c \
 	ann/kernels/lists.h ann/kernels/body_lists.h ann/kernels/lists_scalar.c \
-	ann/kernels/body_nibbles.h ann/kernels/vf_scalar.h ann/kernels/vf_avx2.h \
-	ann/kernels/vf_avx512.h ann/kernels/vf_neon.h \
+	ann/kernels/body_nibbles.h ann/kernels/nibbles_avx2.h ann/kernels/nibbles_neon.h \
+	ann/kernels/vf_scalar.h ann/kernels/vf_avx2.h ann/kernels/vf_avx512.h ann/kernels/vf_neon.h \
 	ann/kernels/layers.h ann/kernels/body_layers.h ann/kernels/layers_scalar.c
 libkith_kernels_avx2_la_SOURCES += \
 	ann/kernels/avx2.c ann/kernels/code_avx2.c ann/kernels/rows_avx2.c \

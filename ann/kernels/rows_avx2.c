@@ -1,7 +1,5 @@
 /*
- * Rows with AVX2.  vpshufb looks 16 nibbles up in one table, so the bytes of a
- * group's 16 places are first brought together by their position: two of the
- * four positions in the halves of a register, as places 0-3, 8-11, 4-7, 12-15.
+ * Rows with AVX2; nibbles_avx2.h looks the bits of a group's 16 places up.
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -10,16 +8,9 @@
 
 #define ANNK_ROWS_VECTORS
 #include "body_rows.h"
+#include "nibbles_avx2.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
-
-/* Chunks whose entries fit 16 bits: of a place 4 in each half, the halves added. */
-enum { CHUNKS = 32 };
-
-ALWAYS __m256i load256(const void *p)
-{
-    return _mm256_loadu_si256(p);
-}
 
 ALWAYS int32_t sum_lanes(__m256i v)
 {
@@ -46,68 +37,23 @@ static float row_own(const struct annk_row_query *q, const uint8_t *row)
     return row_own_distance(q, sum_lanes(norm), sum_lanes(dot));
 }
 
-/* 16-bit sums of entries: all of a lane modulo 2^16, and those of its upper byte. */
-struct byte_sums {
-    __m256i all, upper;
-};
-
-ALWAYS void add_bytes(struct byte_sums *s, __m256i entries)
-{
-    s->all = _mm256_add_epi16(s->all, entries);
-    s->upper = _mm256_add_epi16(s->upper, _mm256_srli_epi16(entries, 8));
-}
-
-/* The 64 bytes of 16 places as *low (bytes 0 and 1 of each place) and *high (2 and 3). */
-ALWAYS void by_position(const uint8_t *bits, __m256i *low, __m256i *high)
-{
-    const __m256i order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    enum { MIDDLE_SWAPPED = 0xd8 };
-    const __m256i x = _mm256_shuffle_epi8(load256(bits), order),
-                  y = _mm256_shuffle_epi8(load256(bits + 32), order);
-    *low = _mm256_permute4x64_epi64(_mm256_unpacklo_epi32(x, y), MIDDLE_SWAPPED);
-    *high = _mm256_permute4x64_epi64(_mm256_unpackhi_epi32(x, y), MIDDLE_SWAPPED);
-}
-
-ALWAYS void add_chunk(struct byte_sums *s, const uint8_t *sums, const uint8_t *bits)
-{
-    const __m256i nibble = _mm256_set1_epi8(15);
-    __m256i low, high;
-    by_position(bits, &low, &high);
-    const __m256i low1 = _mm256_and_si256(_mm256_srli_epi16(low, 4), nibble),
-                  high1 = _mm256_and_si256(_mm256_srli_epi16(high, 4), nibble);
-    low = _mm256_and_si256(low, nibble);
-    high = _mm256_and_si256(high, nibble);
-    add_bytes(s, _mm256_shuffle_epi8(load256(sums), low));
-    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 32), high));
-    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 64), low1));
-    add_bytes(s, _mm256_shuffle_epi8(load256(sums + 96), high1));
-}
-
-/* Both halves added, as 32 bits. */
-ALWAYS __m256i widen_halves(__m256i v)
-{
-    return _mm256_cvtepu16_epi32(
-        _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
-}
-
 /* The sums of table entries of one group's places, 0-7 and 8-15. */
 ALWAYS void group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks, unsigned planes,
                        __m256i out[2])
 {
-    __m256i even = _mm256_setzero_si256(), odd = even;
+    struct place_sums all = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (unsigned p = 0; p < planes; p++)
         for (size_t done = 0; done < chunks; done += CHUNKS) {
             const size_t end = chunks - done < CHUNKS ? chunks : done + CHUNKS;
             struct byte_sums s = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-            for (size_t c = done; c < end; c++)
-                add_chunk(&s, sums + 128 * c, bits + 64 * (c * planes + p));
-            const __m256i lower = _mm256_sub_epi16(s.all, _mm256_slli_epi16(s.upper, 8));
-            even = _mm256_add_epi32(even, _mm256_slli_epi32(widen_halves(lower), (int)p));
-            odd = _mm256_add_epi32(odd, _mm256_slli_epi32(widen_halves(s.upper), (int)p));
+            for (size_t c = done; c < end; c++) {
+                __m256i nibbles[4];
+                chunk_nibbles(bits + 64 * (c * planes + p), nibbles);
+                add_nibbles(&s, sums + 128 * c, nibbles);
+            }
+            add_halves(&all, &s, (int)p);
         }
-    out[0] = _mm256_unpacklo_epi32(even, odd);
-    out[1] = _mm256_unpackhi_epi32(even, odd);
+    places_in_order(&all, out);
 }
 
 /* Estimates of 8 places; the bits of those at most limit and below q->slots. */

@@ -1,6 +1,6 @@
 /*
- * Rows with AArch64 Advanced SIMD.  LD4 brings the bytes of a group's 16 places
- * together by their position, so that TBL looks 16 nibbles up in one table.
+ * Rows with AArch64 Advanced SIMD; nibbles_neon.h looks the bits of a group's
+ * 16 places up.
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -9,11 +9,9 @@
 
 #define ANNK_ROWS_VECTORS
 #include "body_rows.h"
+#include "nibbles_neon.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
-
-/* Chunks whose entries, 8 of a place each, fit 16 bits. */
-enum { CHUNKS = 32 };
 
 /* By bytes: no pointer here is aligned for its element type. */
 ALWAYS float32x4_t load_floats(const void *p)
@@ -35,20 +33,6 @@ static float row_own(const struct annk_row_query *q, const uint8_t *row)
     return row_own_distance(q, vaddvq_s32(norm), vaddvq_s32(dot));
 }
 
-/* 16-bit sums of places 0-7 and 8-15. */
-ALWAYS void add_chunk(uint16x8_t s[2], const uint8_t *sums, const uint8_t *bits)
-{
-    const uint8x16x4_t x = vld4q_u8(bits);
-    for (int g = 0; g < 4; g++) {
-        const uint8x16_t low = vqtbl1q_u8(vld1q_u8(sums + 16 * g),
-                                          vandq_u8(x.val[g], vdupq_n_u8(15))),
-                         high = vqtbl1q_u8(vld1q_u8(sums + 64 + 16 * g),
-                                           vshrq_n_u8(x.val[g], 4));
-        s[0] = vaddq_u16(s[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
-        s[1] = vaddq_u16(s[1], vaddl_high_u8(low, high));
-    }
-}
-
 /* The sums of table entries of one group's places, four in each of out. */
 ALWAYS void group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks, unsigned planes,
                        int32x4_t out[4])
@@ -57,16 +41,12 @@ ALWAYS void group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunks, 
     for (unsigned p = 0; p < planes; p++)
         for (size_t done = 0; done < chunks; done += CHUNKS) {
             const size_t end = chunks - done < CHUNKS ? chunks : done + CHUNKS;
-            const int32x4_t weight = vdupq_n_s32((int)p);
             uint16x8_t s[2] = {vdupq_n_u16(0), vdupq_n_u16(0)};
-            for (size_t c = done; c < end; c++)
-                add_chunk(s, sums + 128 * c, bits + 64 * (c * planes + p));
-            for (int h = 0; h < 2; h++) {
-                const uint32x4_t low = vmovl_u16(vget_low_u16(s[h])),
-                                 high = vmovl_high_u16(s[h]);
-                all[2 * h] = vaddq_u32(all[2 * h], vshlq_u32(low, weight));
-                all[2 * h + 1] = vaddq_u32(all[2 * h + 1], vshlq_u32(high, weight));
+            for (size_t c = done; c < end; c++) {
+                const uint8x16x4_t x = vld4q_u8(bits + 64 * (c * planes + p));
+                add_nibbles(s, sums + 128 * c, &x);
             }
+            add_places(all, s, (int)p);
         }
     for (int i = 0; i < 4; i++)
         out[i] = vreinterpretq_s32_u32(all[i]);
@@ -100,12 +80,7 @@ static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float
         group_sums(q->sums, group + 128, chunks, q->planes, sums);
         for (size_t i = 0; i < 4; i++)
             near[i] = estimate4(q, group, 4 * i, sums[i], own, limit, d + 4 * i);
-        const uint8x16_t all = vcombine_u8(vmovn_u16(vcombine_u16(near[0], near[1])),
-                                           vmovn_u16(vcombine_u16(near[2], near[3])));
-        /* Four equal bits a place, of which one is kept. */
-        const uint8x8_t nibbles = vshrn_n_u16(vreinterpretq_u16_u8(all), 4);
-        uint64_t hits =
-            vget_lane_u64(vreinterpret_u64_u8(nibbles), 0) & UINT64_C(0x1111111111111111);
+        uint64_t hits = set_places(near);
         for (; hits; hits &= hits - 1) { /* fewer than 16 * g + 16 are kept: there is room */
             const unsigned i = (unsigned)__builtin_ctzll(hits) / 4;
             uint32_t id;

@@ -55,6 +55,7 @@ struct kind_job {
     pthread_rwlock_t *gate;
     ann_progress_fn progress; /* may be NULL */
     void *progress_arg;
+    const ann_view *view;     /* add: the rows that the slots hold; checked */
 };
 
 struct kind {
@@ -65,6 +66,10 @@ struct kind {
     ann_err (*create)(const ann_options *o, struct vectors *v, void **state);
     void (*destroy)(void *state);
 
+    /* Learns from a checked sample, from nothing or anew; NULL: there is nothing to learn. */
+    ann_err (*train)(void *state, const ann_view *sample, const struct kind_job *job);
+    /* Whether vectors may be added: ANN_EUNTRAINED.  NULL: at any time. */
+    ann_err (*ready)(const void *state);
     /* Room for slots up to `slots`, under the gate; add cannot run out of memory for them. */
     ann_err (*reserve)(void *state, uint32_t slots, const struct kind_job *job);
     /* Links slots [n] (filled, not live).  On failure they are unlinked and given back. */
@@ -97,6 +102,6 @@ struct kind {
     uint64_t (*estimate)(const ann_options *o, uint64_t n, uint64_t *build_extra);
 };
 
-#define KIND_PARTS 8
+#define KIND_PARTS 10
 
 #endif

@@ -49,4 +49,5 @@ void scratch_free(struct scratch *s)
     buf_free(&s->slots);
     buf_free(&s->dists);
     buf_free(&s->sums);
+    buf_free(&s->room);
 }

@@ -19,6 +19,7 @@ struct scratch {
     struct buf slots;     /* u32 [batch], padded */
     struct buf dists;     /* f32 [batch] */
     struct buf sums;      /* with codes: u8 [4 * padded], a query's table of sums */
+    struct buf room;      /* what a kind keeps of a query: its own to size and to lay out */
     struct scratch *next; /* in the list of idle ones */
 };
 

@@ -82,9 +82,8 @@ ann_err vectors_init(struct vectors *v, ann_metric metric, ann_dtype store, uint
     if ((v->store == ANN_B1) != (v->metric == ANN_HAMMING))
         return ANN_FAIL(ANN_ENOTSUP, "metric %s over %s vectors", metric_name(v->metric),
                         dtype_name(v->store));
-    if (codes ? !vectors_are_floats(v) : v->store == ANN_NONE)
-        return ANN_FAIL(ANN_ENOTSUP, "%s vectors %s codes", dtype_name(v->store),
-                        codes ? "have no" : "need");
+    if (codes && !vectors_are_floats(v))
+        return ANN_FAIL(ANN_ENOTSUP, "%s vectors have no codes", dtype_name(v->store));
     v->ops = annk_select();
     v->dim = dim;
     v->row_bytes = dtype_row_bytes(v->store, dim);

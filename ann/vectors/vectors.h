@@ -10,7 +10,7 @@
  *
  * Invariants: data [slots, stride] with zeros behind each row's dim elements, or stride 0 and
  * nothing in it where codes are all there is (store none); codes are those of the rows as they
- * are stored; under cosine a float row has unit norm; a slot is live, removed (dead but still
+ * are stored, and with neither rows nor codes the kind keeps what there is; under cosine a float row has unit norm; a slot is live, removed (dead but still
  * linked) or free (on the free list). */
 #ifndef KITH_VECTORS_H
 #define KITH_VECTORS_H

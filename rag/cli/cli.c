@@ -85,12 +85,13 @@ static const struct command commands[] = {
      "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
      "100,000 of the kind that will be searched are a good number.",
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
-    {"eval", "retrieval [FOLDER]", "Measure what searches find, by collections with judgments.",
-     "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. Without --store "
-     "its "
-     "documents go into a store that is thrown away afterwards; with it they are added there, "
-     "and "
-     "without a corpus that store is judged as it is. Figures are trec_eval's.",
+    {"eval", "retrieval|ann|chunks [FOLDER]", "Measure searches, the index, and how texts are cut.",
+     "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. retrieval puts its "
+     "documents into a store that is thrown away afterwards; with --store they are added there, "
+     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
+     "the store's index with exact search over its own vectors, at several efforts, by "
+     "--queries, by the questions that search.log has kept, or by passages of the store. chunks "
+     "tells passages of which size hold best what answers the questions.",
      "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
@@ -172,6 +173,9 @@ static const struct cmd_option options[] = {
     {"depth", 0, "N", CMD_COUNT, AT(depth), 0, 1, 200, NULL, " search ask eval ",
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
+    {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, " eval ",
+     "of ann: vectors asked for (default 200, as many as a search looks at); of chunks: passages "
+     "(default 5)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask ",
@@ -222,7 +226,7 @@ static const struct cmd_option options[] = {
     {"corpus", 0, "FILE", CMD_TEXT, AT(corpus), 0, 0, 0, NULL, " eval ",
      "documents: JSON lines with _id, title, text, or id, tab and text"},
     {"queries", 0, "FILE", CMD_TEXT, AT(queries), 0, 0, 0, NULL, " eval ",
-     "questions: the same, or TREC topics"},
+     "questions: the same, or TREC topics; of ann, too"},
     {"qrels", 0, "FILE", CMD_TEXT, AT(qrels), 0, 0, 0, NULL, " eval ",
      "judgments: question, document and grade, as BEIR or TREC write them"},
     {"modes", 0, "LIST", CMD_TEXT, AT(modes), 0, 0, 0, NULL, " eval ",
@@ -251,6 +255,22 @@ static const struct cmd_option options[] = {
      "forget the vectors of the embedder before"},
     {"purge", 0, NULL, CMD_FLAG, AT(purge), 0, 0, 0, NULL, " rm ",
      "erase kept vectors of texts that are gone, and their bytes on disk"},
+    {"efforts", 0, "LIST", CMD_TEXT, AT(efforts), 0, 0, 0, NULL, " eval ",
+     "of ann: ascending, with commas (default: a quarter of k to eight times k)"},
+    {"target-recall", 0, "R", CMD_REAL, AT(target), AT(has_target), 0, 0, NULL, " eval ",
+     "of ann: keep the smallest effort whose interval lies at or above it as the store's"},
+    {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, 100000, NULL, " eval ",
+     "of ann: queries at most (default 500)"},
+    {"html", 0, "FILE", CMD_TEXT, AT(html), 0, 0, 0, NULL, " eval ",
+     "write the figures as a page with plots, too"},
+    {"sizes", 0, "LIST", CMD_TEXT, AT(sizes), 0, 0, 0, NULL, " eval ",
+     "of chunks: tokens that a passage is cut to, with commas (default 60,90,120,180,240,360)"},
+    {"tokens", 0, "N", CMD_COUNT, AT(tokens), 0, 1, 1000000, NULL, " eval ",
+     "of chunks: tokens of a prompt that passages of each size fill (default 1000)"},
+    {"join", 0, NULL, CMD_FLAG, AT(join), 0, 0, 0, NULL, " eval ",
+     "documents of one title become one, in their order"},
+    {"passages", 0, NULL, CMD_FLAG, AT(passages), 0, 0, 0, NULL, " eval ",
+     "of ann: queries are passages of the store, though questions were kept"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, UINT64_MAX, NULL, " verify ",
      "compare the vectors of only so many passages (default: all)"},
     {"key-file", 0, "FILE", CMD_TEXT, AT(key_file), 0, 0, 0, NULL, " keys ",
@@ -301,6 +321,7 @@ const struct program rag_program = {
 int main(int argc, char **argv)
 {
     struct args a;
+    report_called(argc, argv); /* before they are sorted */
     const int status = args_read(&rag_program, argc, argv, &a);
     if (status >= 0)
         return status;

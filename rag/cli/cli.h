@@ -32,14 +32,14 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    const char *corpus, *queries, *qrels, *modes, *run_out, *html;
+    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts, *sizes, *html;
     struct cmd_list include, exclude, where, pins, judge, runs;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
-        depth, dims, epochs, seed, every;
-    double share, min_score, temperature, budget_ms;
-    bool has_share, has_temperature;
+        depth, dims, epochs, seed, every, tokens;
+    double share, min_score, temperature, budget_ms, target;
+    bool has_share, has_temperature, has_target;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool closer, fail_empty, copies, vectors, origin, full, f16, each;
+    bool closer, fail_empty, copies, vectors, origin, full, f16, each, passages, join;
 };
 
 extern const struct program rag_program;
@@ -68,6 +68,18 @@ int cmd_keys(const struct args *a);
 int cmd_config(const struct args *a);
 int cmd_completion(const struct args *a);
 
+/* What cmd_eval chooses from; each in a file of its name. */
+int eval_retrieval(struct args *a);
+int eval_ann(struct args *a);
+int eval_chunks(struct args *a);
+/* "100,200,400" into list [*n <= most]; false: no such thing. */
+bool eval_numbers(const char *text, size_t most, size_t *list, size_t *n);
+/* The collection that FOLDER and options name; `spans`: with the places of answers. */
+rag_err eval_collection(const struct args *a, bool spans, rag_collection **c,
+                        rag_collection_info *info);
+/* *p: base as one of eval's modes ("fast", "contextual") has it. */
+rag_err eval_mode(const rag_search_params *base, const char *name, rag_search_params *p);
+
 /* ---- the session (run.c): signals, progress, the store, how it ends ---- */
 
 void run_start(const struct args *a);
@@ -94,6 +106,8 @@ rag_err run_scratch(char *dir, size_t room);
 void run_scratch_end(const char *dir);
 /* Opens the store at dir for writing, made if it is not there. */
 rag_err run_open_at(const struct args *a, const char *dir, rag_store **out);
+/* Where the setting search.log has questions kept: a file in the store's folder. */
+void find_log_path(const struct args *a, char *path, size_t room);
 /* Search parameters as the options and settings have them; false, and said: a wrong budget. */
 bool find_params(struct args *a, rag_search_params *p);
 /* A query or question: the words joined, or standard input for "-"; for rag_free. */
@@ -117,12 +131,29 @@ const char *print_size(char buf[32], uint64_t bytes);
 /* "docs/a.md:12-18" or "docs/a.pdf, page 3". */
 void print_place(char *buf, size_t room, const rag_hit *h);
 
+/* ---- the page of --html (report.c); its parts are ann/io's page and svg ---- */
+
+void report_called(int argc, char **argv);
+rag_err report_begin(const struct args *a, FILE **out);
+/* Closes f, whether all went well or not. */
+rag_err report_end(const struct args *a, FILE *f, const char *foot);
+/* A heading and a line below it; "</section>" ends it. */
+void report_section(FILE *f, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* heads: NULL-ended. */
+void report_table(FILE *f, const char *const *heads);
+void report_table_end(FILE *f);
+void report_cell(FILE *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* ---- settings (config.c): flag > environment > store > user > default ---- */
 
 /* Reads the user's file and the store's; RAG_EINVAL names file and line. */
 rag_err config_load(const char *store_dir);
 /* As rag_setting_fn. */
 const char *config_get(void *arg, const char *name);
+/* One setting as an option gives it, which counts before all else; both outlive the program's
+ * use of them.  NULL: none. */
+void config_given(const char *name, const char *value);
 /* Where a setting comes from: "environment OPENAI_API_KEY", a path, or NULL. */
 const char *config_origin(const char *name);
 /* Each setting that has a value. */

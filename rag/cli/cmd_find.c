@@ -3,8 +3,11 @@
  * Place: rag/cli. */
 #include <config.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ann/base/error.h"
@@ -110,6 +113,35 @@ bool find_params(struct args *a, rag_search_params *p)
     return right;
 }
 
+void find_log_path(const struct args *a, char *path, size_t room)
+{
+    snprintf(path, room, "%s/queries.jsonl", run_store_dir(a));
+}
+
+/* One line, in one write, so that those of several processes do not mix. */
+static void log_question(const struct args *a, const char *text)
+{
+    const char *wanted = config_get(NULL, "search.log");
+    char path[4200], id[32];
+    struct timespec t;
+    struct js_out o = JS_OUT_INIT;
+    if (!wanted || strcmp(wanted, "yes") != 0)
+        return;
+    find_log_path(a, path, sizeof path);
+    clock_gettime(CLOCK_REALTIME, &t);
+    snprintf(id, sizeof id, "%lld.%09ld", (long long)t.tv_sec, t.tv_nsec);
+    js_open(&o, NULL, '{');
+    js_put_string(&o, "_id", id);
+    js_put_string(&o, "text", text);
+    js_shut(&o, '}');
+    const int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "a");
+    const bool kept = f && js_line(&o, f) == ANN_OK;
+    if (f ? fclose(f) != 0 || !kept : true)
+        run_warn("%s: the question could not be kept: %s", path, strerror(errno));
+    js_out_free(&o);
+}
+
 int cmd_search(const struct args *given)
 {
     struct args with = *given;
@@ -129,6 +161,8 @@ int cmd_search(const struct args *given)
     p.vector = vec;
     if (!err)
         err = run_library(rag_search(s, query, &p, &h));
+    if (!err && !a->vector)
+        log_question(a, query);
     mem_free(query);
     mem_free(vec);
     return finish_hits(a, s, h, err);
@@ -313,6 +347,8 @@ int cmd_ask(const struct args *given)
     if (!err)
         err = run_library(a->dry_run ? rag_ask_request(s, question, &p, &r)
                                      : rag_ask(s, question, &p, &r));
+    if (!err && !a->dry_run)
+        log_question(a, question);
     if (r) {
         if (r->hits->warning)
             run_warn("%s", r->hits->warning);

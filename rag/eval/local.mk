@@ -1,3 +1,4 @@
 # rag/eval: test collections, metrics of retrieval and of answers, recall of the index.
-libkith_rag_core_la_SOURCES += rag/eval/collection.c rag/eval/collection.h rag/eval/judge.c rag/eval/judge.h \
+libkith_rag_core_la_SOURCES += rag/eval/articles.c rag/eval/chunk_recall.c rag/eval/collection.c \
+	rag/eval/collection.h rag/eval/index_recall.c rag/eval/judge.c rag/eval/judge.h \
 	rag/eval/metrics.c rag/eval/metrics.h rag/eval/runs.c

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ann/base/blas.h"
 #include "ann/base/memory.h"
 #include "rag/error.h"
 #include "rag/store/mirror.h"
@@ -387,6 +388,7 @@ static rag_err search_one(const struct mirror *m, const ann_index *ix, const flo
                            "index");
     p.k = k;
     p.filter = filter;
+    p.effort = m->how.effort;
     if (!err)
         err = rag_from_ann(
             ann_search(ix, (ann_view){query, 1, m->dims, ANN_F32}, &p, ids, dists), "index");
@@ -482,6 +484,84 @@ rag_err mirror_search(struct mirror *m, const float *query, size_t k, const int6
     mem_free(dists);
     if (!err)
         *n = found;
+    return err;
+}
+
+/* ---- ground truth ---- */
+
+void mirror_set_effort(struct mirror *m, size_t effort)
+{
+    m->how.effort = effort;
+}
+
+/* Puts score into best [k], descending. */
+static void keep_best(float *best, size_t k, float score)
+{
+    size_t to = k;
+    if (!(score > best[k - 1]))
+        return;
+    for (to = k - 1; to > 0 && score > best[to - 1]; to--)
+        best[to] = best[to - 1];
+    best[to] = score;
+}
+
+struct truth {
+    const float *queries; /* [nq, dims] */
+    size_t nq, k;
+    const int64_t *skip;
+    float *scores;           /* [nq, k] */
+    float *block, *products; /* [BATCH, dims], [nq, BATCH] */
+};
+
+static rag_err truth_of(struct mirror *m, const ann_index *ix, bool filed, struct truth *t)
+{
+    ann_id ids[BATCH], live[BATCH];
+    uint64_t cursor = 0, done = 0;
+    const uint64_t total = count_of(ix);
+    rag_err err = RAG_OK;
+    for (size_t got = total > 0; !err && got > 0;) {
+        size_t n = 0;
+        err = rag_from_ann(ann_ids(ix, &cursor, BATCH, ids, &got), "index");
+        for (size_t i = 0; i < got && !err; i++) {
+            if (filed && is_gone(m, (int64_t)ids[i]))
+                continue;
+            err = rag_from_ann(ann_get(ix, ids[i], t->block + n * m->dims), "index");
+            live[n++] = ids[i];
+        }
+        if (err || n == 0)
+            continue;
+        blas_gemm_nt(t->queries, t->nq, m->dims, t->block, n, m->dims, m->dims, t->products,
+                     BATCH);
+        for (size_t q = 0; q < t->nq; q++)
+            for (size_t i = 0; i < n; i++)
+                if (!t->skip || t->skip[q] != (int64_t)live[i])
+                    keep_best(t->scores + q * t->k, t->k, t->products[q * BATCH + i]);
+        done += got;
+        if (at(m, "exact search", done < total ? done : total, total))
+            err = stopped();
+    }
+    return err;
+}
+
+rag_err mirror_truth(struct mirror *m, const float *queries, size_t nq, size_t k,
+                     const int64_t *skip, float *scores)
+{
+    struct truth t = {queries, nq, k, skip, scores, NULL, NULL};
+    rag_err err = look_again(m);
+    if (!err)
+        err = catch_up(m);
+    t.block = mem_alloc(BATCH * m->dims * sizeof *t.block);
+    t.products = mem_alloc((nq ? nq : 1) * BATCH * sizeof *t.products);
+    if (!err && (!t.block || !t.products))
+        err = RAG_FAIL(RAG_ENOMEM, "out of memory for %zu queries", nq);
+    for (size_t i = 0; i < nq * k; i++)
+        scores[i] = -INFINITY;
+    if (!err && m->filed)
+        err = truth_of(m, m->filed, true, &t);
+    if (!err && m->fresh)
+        err = truth_of(m, m->fresh, false, &t);
+    mem_free(t.block);
+    mem_free(t.products);
     return err;
 }
 

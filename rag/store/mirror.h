@@ -22,6 +22,7 @@ struct mirror_opening {
     bool write;                      /* the store's lock is held */
     bool anew;                       /* the file is not to be used, but made again */
     uint64_t flat_bytes;             /* of vectors as f16: above, a graph; 0: 256 MiB */
+    size_t effort;                   /* of searches of a graph; 0: the index's own choice */
     mirror_progress_fn progress;
     void *arg;
 };
@@ -43,6 +44,15 @@ void mirror_state(const struct mirror *m, struct mirror_state *st);
  */
 rag_err mirror_search(struct mirror *m, const float *query, size_t k, const int64_t *allowed,
                       size_t nallowed, bool exact, struct store_hit *hits, size_t *n);
+
+/* As if opened with that effort. */
+void mirror_set_effort(struct mirror *m, size_t effort);
+
+/* The scores of the k nearest live chunks of each of queries [nq, dims] (length 1), best first:
+ * scores [nq, k], -INFINITY behind the last.  Every vector is looked at, in blocks, with the
+ * rounding of 32-bit floats.  skip [nq]: a chunk that does not count; NULL: none. */
+rag_err mirror_truth(struct mirror *m, const float *queries, size_t nq, size_t k,
+                     const int64_t *skip, float *scores);
 
 /* The vector of a live chunk, of length 1: [dims]. */
 rag_err mirror_vector(struct mirror *m, int64_t chunk, float *vec);

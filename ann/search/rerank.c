@@ -1,5 +1,7 @@
 /* rerank.c - from distances of codes to exact ones, leaving out what cannot matter.
  *
+ * Place: search.
+ *
  * Of a vector x with code x^ and a query q with code q^, both in code space,
  *
  *     | |q - x| - |q^ - x^| |  <=  e_x + e_q
@@ -18,12 +20,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "ann/hnsw/hnsw.h"
+#include "ann/search/rerank.h"
 
 /* The least exact raw distance of a vector whose code is at this distance. */
-static double least(const struct hnsw *h, const struct code_query *cq, float dist)
+static double least(const struct vectors *v, const struct code_query *cq, float dist)
 {
-    const struct codes *c = &h->vec->codes;
+    const struct codes *c = &v->codes;
     /* What float rounds in A + G + S * dot: a few units of the last place of its terms. */
     const double rounding = 2e-6 * ((double)cq->norm2 + (double)dist);
     const double d = (double)dist - rounding;
@@ -33,26 +35,26 @@ static double least(const struct hnsw *h, const struct code_query *cq, float dis
     return raw - 2e-6 * (fabs(raw) + fabs((double)cq->raw_shift) + cq->raw_scale);
 }
 
-float hnsw_code_error2(const struct hnsw *h, const struct code_query *cq)
+float rerank_error2(const struct vectors *v, const struct code_query *cq)
 {
-    const struct codes *c = &h->vec->codes;
+    const struct codes *c = &v->codes;
     return c->step * c->step / 12 * (float)cq->padded + cq->error * cq->error;
 }
 
-void hnsw_band(const struct hnsw *h, const struct code_query *cq, float *root, float *add)
+void rerank_band(const struct vectors *v, const struct code_query *cq, float *root, float *add)
 {
-    const float error2 = hnsw_code_error2(h, cq);
+    const float error2 = rerank_error2(v, cq);
     *root = 6 * sqrtf(error2 / (float)cq->padded);
     *add = 4 * error2;
 }
 
 /* Of ascending keys [n], n > k: how many are nearer than the k-th by more than the band. */
-static size_t count_sure(const struct hnsw *h, const struct code_query *cq,
+static size_t count_sure(const struct vectors *v, const struct code_query *cq,
                          const search_key *keys, size_t k)
 {
     float root, add;
     const float kth = key_dist(keys[k - 1]);
-    hnsw_band(h, cq, &root, &add);
+    rerank_band(v, cq, &root, &add);
     const float sure = kth - root * sqrtf(kth) - add;
     size_t n = 0;
     while (n < k && key_dist(keys[n]) < sure)
@@ -60,18 +62,17 @@ static size_t count_sure(const struct hnsw *h, const struct code_query *cq,
     return n;
 }
 
-void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                 const search_key *keys, size_t n, size_t k, search_key *out)
+void rerank(const struct vectors *v, const struct kind_query *q, struct scratch *s,
+            const search_key *keys, size_t n, size_t k, search_key *out)
 {
     enum { RUN = 8 }; /* candidates asked for at once after the first k */
-    const struct vectors *v = h->vec;
     const struct code_query *cq = vectors_code_query(v, q->query);
     uint32_t *slots = s->slots.data;
     float *dists = s->dists.data;
     struct topk t = {.keys = out, .k = k};
     size_t at = 0, run;
     if (q->ids_only) {
-        at = n == k ? k : count_sure(h, cq, keys, k);
+        at = n == k ? k : count_sure(v, cq, keys, k);
         memcpy(out, keys, at * sizeof *out);
         t.keys += at;
         t.k -= at;
@@ -90,7 +91,7 @@ void hnsw_rerank(const struct hnsw *h, const struct kind_query *q, struct scratc
             topk_push(&t, key_make(dists[i], slots[at + i]));
         at += run;
         for (run = 0; run < RUN && at + run < n; run++)
-            if (least(h, cq, key_dist(keys[at + run])) > (double)topk_limit(&t))
+            if (least(v, cq, key_dist(keys[at + run])) > (double)topk_limit(&t))
                 break;
         if (run == 0)
             break;
