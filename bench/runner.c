@@ -16,6 +16,8 @@
 #define LADDER_STEP    1.4142135623730951
 #define EFFORT_CAP     8192
 #define SWEEP_BUDGET_S 25.0 /* the untimed passes of one contestant stop after this */
+#define STALL          8    /* steps without a gain and the rest of a ladder is left */
+#define NO_GAIN        0.001 /* of recall over them */
 #define BEYOND         0.3  /* of the way from the highest asked recall to 1 is far enough */
 
 volatile sig_atomic_t runner_stop;
@@ -112,6 +114,13 @@ static ann_err find_point(struct contestant *c, size_t effort, const struct data
     return ANN_OK;
 }
 
+/* Whether the recall has stood still: all that is in reach has been found. */
+static bool stalled(const struct outcome *r)
+{
+    const size_t n = r->npoints;
+    return n > STALL && r->points[n - 1].recall < r->points[n - 1 - STALL].recall + NO_GAIN;
+}
+
 static ann_err find_points(struct contestant *c, const struct dataset *d,
                            const struct run_settings *s, const double *limits, ann_id *ids)
 {
@@ -125,7 +134,7 @@ static ann_err find_points(struct contestant *c, const struct dataset *d,
             return err;
         const bool far = c->result.points[i].recall >= enough && i > 0;
         const bool late = runner_clock(CLOCK_MONOTONIC) - began > SWEEP_BUDGET_S;
-        if (!s->nefforts && (far || late))
+        if (!s->nefforts && (far || late || stalled(&c->result)))
             break;
         if (s->progress)
             progress_step(s->progress, "finding efforts", i + 1, OUTCOME_POINTS_MAX);
