@@ -638,7 +638,7 @@ ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_
 {
     if (o->k == 0 || n == 0 || n > UINT32_MAX)
         return ANN_FAIL(ANN_EINVAL, "%u centroids of %zu rows", o->k, n);
-    struct kmeans_report none;
+    struct kmeans_report none = {0};
     struct kmeans_report *told = report ? report : &none;
     memset(told, 0, sizeof *told);
     if (n <= o->k) {
