@@ -36,7 +36,7 @@
 #define PART_ROWS    256  /* rows a part is learned from */
 #define PART_LEARN   256  /* rows a centroid of a part is learned from */
 #define PART_ROUNDS  4    /* iterations of parts and within them */
-#define SPLIT_ROWS   4096 /* rows that a split is learned from */
+#define PART_SEEDS   32   /* rows a centroid of a part is seeded from */
 #define AHEAD        3    /* rows between a prefetch and its use */
 #define FETCHED      2048 /* bytes of a row that are prefetched, at most */
 
@@ -156,7 +156,8 @@ static ann_err make_parts(struct course *c)
     for (uint32_t i = 0; i < learn; i++)
         c->rows2[i] = c->rows[(uint64_t)i * c->n / learn];
     const struct kmeans_few few = {
-        .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows2, .n = learn, .k = c->parts,
+        .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows2, .n = learn,
+        .seeds = c->parts * PART_SEEDS, .k = c->parts,
         .iterations = c->parts > 1 ? PART_ROUNDS : 0, .seed = rng_at(c->seed, 1),
         .centroids = c->centres, .home = c->home};
     if (!kmeans_few(&few))
@@ -199,7 +200,7 @@ static void seed_body(void *arg, size_t p, unsigned worker)
         return;
     const struct kmeans_few few = {
         .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows + c->start[p],
-        .n = size_of(c, (uint32_t)p), .learn = k * PART_LEARN, .k = k,
+        .n = size_of(c, (uint32_t)p), .learn = k * PART_LEARN, .seeds = k * PART_SEEDS, .k = k,
         .iterations = PART_ROUNDS, .seed = rng_at(c->seed, p + 2),
         .centroids = centroid(c, first), .home = c->home + c->start[p]};
     if (!kmeans_few(&few))
@@ -312,7 +313,7 @@ static void split_body(void *arg, size_t empty, unsigned worker)
     float *two = mem_alloc(2 * c->dim * sizeof *two);
     const struct kmeans_few few = {
         .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows + c->start[donor], .n = n,
-        .learn = SPLIT_ROWS, .k = 2, .iterations = PART_ROUNDS,
+        .k = 2, .iterations = PART_ROUNDS,
         .seed = rng_at(c->seed, (uint64_t)c->k + empty), .centroids = two, .home = home};
     if (!two || !kmeans_few(&few)) {
         atomic_store(&c->failed, true);
@@ -638,7 +639,7 @@ ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_
 {
     if (o->k == 0 || n == 0 || n > UINT32_MAX)
         return ANN_FAIL(ANN_EINVAL, "%u centroids of %zu rows", o->k, n);
-    struct kmeans_report none;
+    struct kmeans_report none = {0};
     struct kmeans_report *told = report ? report : &none;
     memset(told, 0, sizeof *told);
     if (n <= o->k) {
