@@ -149,6 +149,7 @@ rag_err rag_get_status(rag_store *s, rag_status *out)
     st.gone = m.gone;
     st.index_bytes = m.file_bytes;
     st.index_exact = !m.graph;
+    st.effort = session_effort(s);
     snprintf(st.embedder, sizeof st.embedder, "%s", s->active.uri);
     snprintf(st.lang, sizeof st.lang, "%s", store_lang(s->store));
     snprintf(st.uuid, sizeof st.uuid, "%s", store_uuid(s->store));
@@ -262,11 +263,6 @@ rag_err rag_verify(rag_store *s, size_t sample, rag_fault_fn fault, void *arg)
     return err;
 }
 
-static int mirror_step(void *arg, const char *what, uint64_t done, uint64_t total)
-{
-    return session_step(arg, what, done, total) != RAG_OK;
-}
-
 /* From the vectors; the old file serves until the new one is whole. */
 static rag_err remake_index(rag_store *s)
 {
@@ -274,15 +270,8 @@ static rag_err remake_index(rag_store *s)
     rag_err err = session_activate(s, s->active.id); /* as it is now; its mirror is closed */
     if (!err && s->active.free_of_charge)
         err = session_embedder(s);
-    const struct mirror_opening how = {.store = s->store,
-                                       .of = &s->active,
-                                       .embedder = s->embedder,
-                                       .write = true,
-                                       .anew = true,
-                                       .progress = mirror_step,
-                                       .arg = s};
     if (!err)
-        err = mirror_open(&how, &m);
+        err = session_mirror_of(s, &s->active, s->embedder, true, &m);
     if (!err)
         err = mirror_save(m, true);
     mirror_close(m);
@@ -454,9 +443,7 @@ static rag_err switch_to(rag_store *s, struct embedder *e, struct store_embedder
     char text[32];
     struct mirror *m = NULL;
     struct store_embedder old = {0};
-    const struct mirror_opening how = {
-        .store = s->store, .of = to, .embedder = e, .write = true, .anew = true};
-    rag_err err = mirror_open(&how, &m);
+    rag_err err = session_mirror_of(s, to, e, true, &m);
     if (!err)
         err = mirror_save(m, true);
     mirror_close(m);

@@ -348,7 +348,23 @@ size_t session_effort(struct rag_store *s)
         return 0;
     const unsigned long long effort = strtoull(value, NULL, 10);
     mem_free(value);
-    return effort <= ANN_K_MAX ? (size_t)effort : 0;
+    return effort <= ANN_EFFORT_MAX ? (size_t)effort : 0;
+}
+
+rag_err session_mirror_of(struct rag_store *s, const struct store_embedder *of,
+                          struct embedder *e, bool anew, struct mirror **out)
+{
+    const uint64_t scan_mb = session_number(s, "index.scan_mb");
+    const struct mirror_opening how = {.store = s->store,
+                                       .of = of,
+                                       .embedder = e,
+                                       .write = s->writes,
+                                       .anew = anew,
+                                       .flat_bytes = scan_mb << 20,
+                                       .effort = session_effort(s),
+                                       .progress = mirror_step,
+                                       .arg = s};
+    return mirror_open(&how, out);
 }
 
 rag_err session_mirror(struct rag_store *s)
@@ -356,16 +372,7 @@ rag_err session_mirror(struct rag_store *s)
     if (s->mirror)
         return RAG_OK;
     rag_err err = s->active.free_of_charge ? session_embedder(s) : RAG_OK;
-    const struct mirror_opening how = {.store = s->store,
-                                       .of = &s->active,
-                                       .embedder = s->embedder,
-                                       .write = s->writes,
-                                       .flat_bytes =
-                                           (uint64_t)session_number(s, "index.scan_mb") << 20,
-                                       .effort = session_effort(s),
-                                       .progress = mirror_step,
-                                       .arg = s};
-    return err ? err : mirror_open(&how, &s->mirror);
+    return err ? err : session_mirror_of(s, &s->active, s->embedder, false, &s->mirror);
 }
 
 rag_err session_activate(struct rag_store *s, int64_t id)

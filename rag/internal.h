@@ -38,6 +38,9 @@ unsigned session_number(const struct rag_store *s, const char *name);
 void session_settings(struct rag_store *s, struct embed_settings *e);
 /* s->mirror is there. */
 rag_err session_mirror(struct rag_store *s);
+/* The index of any embedder of the store; anew: not by its file. */
+rag_err session_mirror_of(struct rag_store *s, const struct store_embedder *of,
+                          struct embedder *e, bool anew, struct mirror **out);
 /* The effort of searches by the active embedder's index, as rag_set_effort left it; 0: none. */
 size_t session_effort(struct rag_store *s);
 void session_effort_key(const struct rag_store *s, char *key, size_t room);

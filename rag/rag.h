@@ -459,6 +459,7 @@ typedef struct rag_status {
     uint64_t indexed, pending, gone, index_bytes; /* chunks; bytes of file */
     char index_lost[256]; /* why the index must be made again; "" if not */
     int index_exact; /* a scan, no graph */
+    uint64_t effort; /* of searches of a graph, as kept; 0: its own choice */
 } rag_status;
 
 RAG_API RAG_CHECKED rag_err rag_get_status(rag_store *s, rag_status *st);
@@ -722,7 +723,8 @@ typedef struct rag_ann_eval {
     size_t k, queries, npoints;
     uint64_t vectors;
     int exact; /* a scan, no graph: one point */
-    size_t effort; /* of the store's searches; 0: the index's own choice */
+    size_t effort; /* of the store's searches for k; 0: the index is exact */
+    int kept; /* it is rag_set_effort's, not the index's own choice */
     size_t chosen; /* smallest of the efforts whose interval lies at or above
                       the target; 0: none does, or none was asked for */
     rag_ann_point *points;

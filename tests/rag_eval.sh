@@ -105,7 +105,7 @@ talks 'no effort up to 1'
 gives 2 -s many eval ann --target-recall 7
 gives 2 -s many eval ann --efforts 1,x
 gives 1 -s many eval ann --efforts 9,9
-talks 'ascend'
+talks "ascend from 1"
 printf 'a\tthing of kind 7\nb\t89 long\n' >asked.tsv
 gives 0 -s many eval ann --queries asked.tsv
 says '"queries":2'

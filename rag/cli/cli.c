@@ -263,6 +263,8 @@ static const struct cmd_option options[] = {
      "of ann: keep the smallest effort whose interval lies at or above it as the store's"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, 100000, NULL, " eval ",
      "of ann: queries at most (default 500)"},
+    {"passages", 0, NULL, CMD_FLAG, AT(passages), 0, 0, 0, NULL, " eval ",
+     "of ann: queries are passages of the store, though questions were kept"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, UINT64_MAX, NULL, " verify ",
      "compare the vectors of only so many passages (default: all)"},
     {"key-file", 0, "FILE", CMD_TEXT, AT(key_file), 0, 0, 0, NULL, " keys ",

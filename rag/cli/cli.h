@@ -39,7 +39,7 @@ struct args {
     double share, min_score, temperature, budget_ms, target;
     bool has_share, has_temperature, has_target;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool closer, fail_empty, copies, vectors, origin, full, f16, each;
+    bool closer, fail_empty, copies, vectors, origin, full, f16, each, passages;
 };
 
 extern const struct program rag_program;
@@ -67,6 +67,10 @@ int cmd_eval(const struct args *a);
 int cmd_keys(const struct args *a);
 int cmd_config(const struct args *a);
 int cmd_completion(const struct args *a);
+
+/* What cmd_eval chooses from; each in a file of its name. */
+int eval_retrieval(struct args *a);
+int eval_ann(struct args *a);
 
 /* ---- the session (run.c): signals, progress, the store, how it ends ---- */
 

@@ -335,6 +335,7 @@ static rag_err status_json(const rag_status *st, const char *dir)
     js_put_u64(&o, "gone", st->gone);
     js_put_u64(&o, "index_bytes", st->index_bytes);
     js_put_string(&o, "index", st->indexed == 0 ? NULL : st->index_exact ? "exact" : "hnsw");
+    js_put_u64(&o, "effort", st->effort);
     js_put_string(&o, "index_lost", st->index_lost[0] ? st->index_lost : NULL);
     js_shut(&o, '}');
     const rag_err err = (rag_err)js_line(&o, stdout);
@@ -360,6 +361,8 @@ static void status_text(const rag_status *st, const char *dir)
                              : " (hnsw)",
            print_size(b, st->index_bytes), (unsigned long long)st->pending,
            (unsigned long long)st->gone);
+    if (st->effort)
+        printf("           effort %llu (rag eval ann)\n", (unsigned long long)st->effort);
     if (st->index_lost[0])
         printf("           made anew in memory: %s (rag repair)\n", st->index_lost);
 }

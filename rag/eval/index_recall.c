@@ -20,6 +20,8 @@
 #define NEAR      10   /* the nearest of them, told apart */
 #define ROUNDING  2e-6 /* of a cosine in 32-bit floats: so near is as near */
 #define POINTS    64
+#define OWN_LEAST 64   /* the index's own choice is 2k, and not less (ann.h) */
+#define WARM      20 /* searches before the first that is timed */
 
 struct measuring {
     rag_store *s;
@@ -34,13 +36,30 @@ struct measuring {
 
 /* ---- queries ---- */
 
-static void to_length_1(float *v, size_t dims)
+/* False: v has no direction, and so no neighbours. */
+static bool to_length_1(float *v, size_t dims)
 {
     double sum = 0;
     for (size_t d = 0; d < dims; d++)
         sum += (double)v[d] * v[d];
     for (size_t d = 0; d < dims && sum > 0; d++)
         v[d] = (float)(v[d] / sqrt(sum));
+    return sum > 0;
+}
+
+/* Brings the queries to length 1; those of length 0 are left out. */
+static rag_err normalise(struct measuring *m)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        float *to = m->queries + kept * m->dims;
+        memmove(to, m->queries + i * m->dims, m->dims * sizeof *to);
+        if (m->own)
+            m->own[kept] = m->own[i];
+        kept += to_length_1(to, m->dims);
+    }
+    m->n = kept;
+    return kept ? RAG_OK : RAG_FAIL(RAG_ENOENT, "no query has a vector of length above 0");
 }
 
 static rag_err make_queries(struct measuring *m, size_t n)
@@ -124,11 +143,14 @@ struct sample {
 static rag_err ask_all(struct measuring *m, struct sample *t)
 {
     const size_t k = m->o.k, near = k < NEAR ? k : NEAR, ask = k + (m->own != NULL);
+    size_t n = 0, wanted = 0;
     rag_err err = RAG_OK;
+    for (size_t i = 0; i < m->n && i < WARM && !err; i++)
+        err = mirror_search(m->s->mirror, m->queries + i * m->dims, ask, NULL, 0, false,
+                            t->hits, &n);
     for (size_t i = 0; i < m->n && !err; i++) {
         const int64_t skip = m->own ? m->own[i] : 0;
         const float *truth = m->truth + i * k;
-        size_t n = 0, wanted = 0;
         const double start = now_us();
         err = mirror_search(m->s->mirror, m->queries + i * m->dims, ask, NULL, 0, false,
                             t->hits, &n);
@@ -188,9 +210,9 @@ static rag_err check(struct measuring *m, const rag_ann_eval_options *given)
     if (o.nefforts > POINTS)
         return RAG_FAIL(RAG_EINVAL, "%zu efforts; at most %d", o.nefforts, POINTS);
     for (size_t i = 0; i < o.nefforts; i++)
-        if (o.efforts[i] == 0 || (i > 0 && o.efforts[i] <= o.efforts[i - 1]))
-            return RAG_FAIL(RAG_EINVAL, "efforts must ascend, and effort %zu is %zu", i,
-                            o.efforts[i]);
+        if (o.efforts[i] == 0 || o.efforts[i] > ANN_EFFORT_MAX || (i > 0 && o.efforts[i] <= o.efforts[i - 1]))
+            return RAG_FAIL(RAG_EINVAL, "efforts ascend from 1 to %d, and effort %zu is %zu",
+                            ANN_EFFORT_MAX, i, o.efforts[i]);
     m->o = o;
     return RAG_OK;
 }
@@ -219,12 +241,16 @@ static rag_err measure_all(struct measuring *m)
     struct mirror_state st;
     mirror_state(m->s->mirror, &st);
     rag_ann_eval *e = m->e;
-    const size_t n = list_efforts(m, st.graph);
+    const size_t n = list_efforts(m, st.graph), kept = session_effort(m->s);
+    const size_t own = 2 * m->o.k > OWN_LEAST ? 2 * m->o.k : OWN_LEAST;
     *e = (rag_ann_eval){.k = m->o.k,
                         .queries = m->n,
                         .vectors = st.filed + st.pending - st.gone,
                         .exact = !st.graph,
-                        .effort = session_effort(m->s)};
+                        .kept = kept > 0,
+                        .effort = kept      ? kept
+                                  : st.graph ? own
+                                             : 0};
     e->points = mem_zalloc(n, sizeof *e->points);
     m->truth = mem_alloc(m->n * m->o.k * sizeof *m->truth);
     if (!e->points || !m->truth)
@@ -251,8 +277,8 @@ rag_err rag_eval_ann(rag_store *s, const rag_ann_eval_options *o, rag_ann_eval *
         err = session_mirror(s);
     if (!err)
         err = m.o.queries ? from_file(&m) : from_passages(&m);
-    for (size_t i = 0; i < m.n && !err; i++)
-        to_length_1(m.queries + i * m.dims, m.dims);
+    if (!err)
+        err = normalise(&m);
     if (!err)
         err = measure_all(&m);
     if (s->mirror)
@@ -277,6 +303,8 @@ void rag_ann_eval_free(rag_ann_eval *e)
 rag_err rag_set_effort(rag_store *s, size_t effort)
 {
     char key[48], value[32];
+    if (effort > ANN_EFFORT_MAX)
+        return RAG_FAIL(RAG_EINVAL, "effort %zu; at most %d", effort, ANN_EFFORT_MAX);
     session_effort_key(s, key, sizeof key);
     snprintf(value, sizeof value, "%zu", effort);
     rag_err err = s->writes ? store_begin(s->store)

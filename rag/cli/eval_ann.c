@@ -1,0 +1,142 @@
+/* eval_ann.c - rag eval ann: what the store's index loses against exact search.
+ *
+ * Place: rag/cli. */
+#include <config.h>
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "ann/base/error.h"
+#include "rag/cli/cli.h"
+
+#define EFFORTS_MOST 64
+
+/* "100,200,400" into list; false: no such thing. */
+static bool read_efforts(const char *text, size_t *list, size_t *n)
+{
+    for (*n = 0; *n < EFFORTS_MOST; text++) {
+        char *end;
+        if (*text < '0' || *text > '9')
+            return false;
+        list[(*n)++] = strtoull(text, &end, 10);
+        text = end;
+        if (*text == '\0')
+            return true;
+        if (*text != ',')
+            return false;
+    }
+    return false;
+}
+
+static const char *mark_of(const rag_ann_eval *e, const rag_ann_point *p)
+{
+    return p->effort == 0 || p->effort != e->effort ? ""
+           : e->kept                                ? "  the store's"
+                                                    : "  the index's own";
+}
+
+static void print_points(const rag_ann_eval *e, const char *from)
+{
+    printf("%llu vectors, %zu queries (%s), %zu asked for; recall of 100 with 95 %% interval\n",
+           (unsigned long long)e->vectors, e->queries, from, e->k);
+    printf("%8s %9s %-13s %9s %9s %9s %9s\n", "effort", "recall", "", "of 10", "p50 us",
+           "p95 us", "p99 us");
+    for (size_t i = 0; i < e->npoints; i++) {
+        const rag_ann_point *p = &e->points[i];
+        char effort[24] = "exact";
+        if (p->effort)
+            snprintf(effort, sizeof effort, "%zu", p->effort);
+        printf("%8s %s%9.3f%s %s%6.2f-%-6.2f%s %9.3f %9.0f %9.0f %9.0f%s\n", effort,
+               print_bold(), 100 * p->recall, print_plain(), print_dim(), 100 * p->low,
+               100 * p->high, print_plain(), 100 * p->recall10, p->p50_us, p->p95_us, p->p99_us,
+               mark_of(e, p));
+    }
+    if (e->exact)
+        puts("the index is a scan of all vectors: it loses nothing");
+}
+
+static rag_err json_points(const rag_ann_eval *e, const char *from)
+{
+    rag_err err = RAG_OK;
+    for (size_t i = 0; i < e->npoints && !err; i++) {
+        const rag_ann_point *p = &e->points[i];
+        struct js_out o = JS_OUT_INIT;
+        js_open(&o, NULL, '{');
+        js_put_string(&o, "type", "point");
+        js_put_u64(&o, "vectors", e->vectors);
+        js_put_u64(&o, "queries", e->queries);
+        js_put_string(&o, "from", from);
+        js_put_u64(&o, "k", e->k);
+        js_put_bool(&o, "exact", e->exact);
+        js_put_u64(&o, "effort", p->effort);
+        js_put_double(&o, "recall", p->recall);
+        js_put_double(&o, "low", p->low);
+        js_put_double(&o, "high", p->high);
+        js_put_double(&o, "recall10", p->recall10);
+        js_put_double(&o, "mean_us", p->mean_us);
+        js_put_double(&o, "p50_us", p->p50_us);
+        js_put_double(&o, "p95_us", p->p95_us);
+        js_put_double(&o, "p99_us", p->p99_us);
+        js_put_bool(&o, "used", p->effort == e->effort);
+        js_put_bool(&o, "chosen", e->chosen && p->effort == e->chosen);
+        js_shut(&o, '}');
+        err = (rag_err)js_line(&o, stdout);
+        js_out_free(&o);
+    }
+    return err;
+}
+
+/* The effort that the target takes becomes the store's. */
+static rag_err keep_effort(const struct args *a, rag_store *s, const rag_ann_eval *e)
+{
+    if (!a->has_target || e->exact)
+        return RAG_OK;
+    if (!e->chosen)
+        return (rag_err)ANN_FAIL(
+            ANN_ENOENT, "no effort up to %zu gives a recall of %g for sure; try --efforts",
+            e->points[e->npoints - 1].effort, a->target);
+    rag_err err = run_library(rag_set_effort(s, e->chosen));
+    if (!err)
+        run_say("effort %zu is the store's now", e->chosen);
+    return err;
+}
+
+/* A file that is not empty. */
+static bool has_lines(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0;
+}
+
+int eval_ann(struct args *a)
+{
+    rag_ann_eval_options o = RAG_ANN_EVAL_OPTIONS_INIT;
+    size_t efforts[EFFORTS_MOST];
+    rag_ann_eval *e = NULL;
+    rag_store *s = NULL;
+    char log[4200];
+    if (a->efforts && !read_efforts(a->efforts, efforts, &o.nefforts))
+        return cli_usage(a, "--efforts %s: numbers with commas between", a->efforts);
+    if (a->has_target && !(a->target > 0 && a->target <= 1))
+        return cli_usage(a, "a recall lies above 0 and up to 1");
+    o.efforts = o.nefforts ? efforts : NULL;
+    o.k = (size_t)a->k;
+    o.sample = (size_t)a->sample;
+    o.target = a->has_target ? a->target : 0;
+    rag_err err = run_open(a, a->has_target ? RAG_WRITE : RAG_READ, &s);
+    find_log_path(a, log, sizeof log);
+    if (!a->passages)
+        o.queries = a->queries ? a->queries : has_lines(log) ? log : NULL;
+    const char *from = o.queries ? o.queries : "passages";
+    if (!err)
+        err = run_library(rag_eval_ann(s, &o, &e));
+    if (!err && print_json(a))
+        err = json_points(e, from);
+    else if (!err)
+        print_points(e, from);
+    if (!err)
+        err = keep_effort(a, s, e);
+    rag_ann_eval_free(e);
+    rag_close(s);
+    return run_end(err);
+}
