@@ -14,6 +14,7 @@ static const struct {
 } measurements[] = {
     {"retrieval", 2, eval_retrieval},
     {"ann", 1, eval_ann},
+    {"answers", 1, eval_answers},
 };
 
 int cmd_eval(const struct args *given)
@@ -26,5 +27,5 @@ int cmd_eval(const struct args *given)
                 return cli_usage(given, "eval %s does not take '%s'", name, a.list[a.n - 1]);
             return measurements[i].run(&a);
         }
-    return cli_usage(given, "eval takes retrieval [FOLDER] or ann, not '%s'", name);
+    return cli_usage(given, "eval takes retrieval [FOLDER], ann or answers, not '%s'", name);
 }
