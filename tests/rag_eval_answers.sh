@@ -7,11 +7,7 @@ rag=$(cd "$top_builddir" && pwd)/rag/rag
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 server=
-clean() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null
-    rm -rf "$work"
-}
-trap clean EXIT
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work" || exit 1
 unset RAG_STORE RAG_CONFIG RAG_EMBEDDER RAG_CHAT_MODEL OPENAI_API_KEY XDG_DATA_HOME http_proxy
 mkdir tmp

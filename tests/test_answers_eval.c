@@ -1,7 +1,7 @@
-/* test_answers_eval.c - answers against references: each metric by cases worked out by hand, ROUGE-L
- * against the plain table of longest common subsequences, what counts as a refusal, files that are
- * wrong, runs that are broken off; tests/rag_eval_answers_peers.sh compares with rouge_score and
- * SQuAD's script. */
+/* test_answers_eval.c - answers against references: each metric by cases worked out by hand,
+ * ROUGE-L against the plain table of longest common subsequences, what counts as a refusal,
+ * files that are wrong, runs that are broken off; tests/rag_eval_answers_peers.sh compares with
+ * rouge_score and SQuAD's rules. */
 #include <config.h>
 
 #include <check.h>
@@ -178,6 +178,8 @@ START_TEST(citations)
          "Rollo led them. He signed in 911."},
         /* A mark behind the full stop is the sentence's before it. */
         {"Rollo led them. [1] He signed.", 3, 1, 0, 2, 1, "Rollo led them. He signed."},
+        {"Rollo led them. [1]", 3, 1, 0, 1, 1, "Rollo led them."},
+        {"Rollo led them.\n\n[1]", 3, 1, 0, 1, 1, "Rollo led them.\n\n"},
         {"[1] Rollo led them. He signed.", 3, 1, 0, 2, 1, " Rollo led them. He signed."},
         {"Rollo led them [4].", 3, 0, 1, 1, 0, "Rollo led them."},
         {"Rollo [2, 9] led them.", 3, 1, 1, 1, 1, "Rollo led them."},
@@ -419,7 +421,7 @@ static rag_answer_eval *evaluate(rag_store *s, rag_answers_options *o, struct mo
 START_TEST(asked_and_judged)
 {
     rag_store *s = open_store(NULL, NULL);
-    struct model m = {.answers = {"In drawer 14 [1].", "The sources do not say where it sleeps.",
+    struct model m = {.answers = {"In drawer 14 [1].", "The sources do not say where.",
                                   "There is no mention of a dog in the sources.", "It [1, 5]."},
                       .failure = RAG_EREFUSED};
     rag_answers_options o = RAG_ANSWERS_OPTIONS_INIT;
@@ -540,6 +542,14 @@ START_TEST(given_up)
     ck_assert_uint_eq(e->failed, 9);
     ck_assert_uint_eq(e->answers, 3);
     rag_answer_eval_free(e);
+    /* Nor do those of a server that answers now and then. */
+    o.output = NULL;
+    struct model now = {.answers = {"yes", NULL, NULL, NULL, NULL, "yes", NULL, NULL},
+                        .failure = RAG_EUNAVAIL};
+    e = evaluate(s, &o, &now, RAG_OK, NULL);
+    ck_assert_uint_eq(e->failed, 9);
+    rag_answer_eval_free(e);
+    o.output = out;
     /* What is wrong with the call itself is no failure of a question. */
     struct model wrong = {.answers = {"yes"}, .failure = RAG_EINVAL};
     evaluate(s, &o, &wrong, RAG_EINVAL, NULL);
@@ -650,18 +660,20 @@ START_TEST(shapes)
     const char *queries =
         put("q", "{\"_id\": \"1\", \"text\": \"one\", \"answers\": {\"text\": [\"x\"], "
                  "\"answer_start\": [3]}}\r\n"
-                 "{\"_id\": \"2\", \"text\": \"two\", \"answers\": [{\"text\": \"x\"}, \"y\"]}\n"
+                 "{\"_id\": \"2\", \"text\": \"two\", "
+                 "\"answers\": [{\"text\": \"x\"}, \"y\"]}\n"
                  "{\"id\": \"3\", \"question\": \"three\", \"references\": [\" \", \"z\"]}\n"
                  "{\"_id\": \"4\", \"text\": \"four\", \"reference\": \"x\", "
                  "\"is_impossible\": true}\n"
                  "{\"_id\": \"5\", \"text\": \"five\", \"answers\": [\"\"]}\n"
                  "{\"_id\": \"6\", \"text\": \"six\", \"answers\": null}");
-    const char *more = put("u", "{\"_id\": \"7\", \"text\": \"seven\", \"answers\": [\"x\"]}\n");
+    const char *more =
+        put("u", "{\"_id\": \"7\", \"text\": \"seven\", \"answers\": [\"x\"]}\n");
     const char *given =
         put("a", "{\"_id\": \"1\", \"answer\": \"x [1]\", \"sources\": 1}\n"
                  "{\"_id\": \"2\", \"answer\": \"y [3]\", \"sources\": [{}, {}]}\n"
-                 "{\"_id\": \"3\", \"type\": \"done\", \"text\": \"z [2] [9]\", \"cited\": [2], "
-                 "\"unknown\": [9], \"finish\": \"length\", \"model\": \"m\"}\n"
+                 "{\"_id\": \"3\", \"type\": \"done\", \"text\": \"z [2] [9]\", "
+                 "\"cited\": [2], \"unknown\": [9], \"finish\": \"length\", \"model\": \"m\"}\n"
                  "{\"_id\": \"4\", \"answer\": \"q [1]\", \"sources\": -4}\n"
                  "{\"_id\": \"7\", \"answer\": \"\"}\n{\"_id\": \"8\", \"answer\": \"\"}\n");
     rag_answers_options o = RAG_ANSWERS_OPTIONS_INIT;

@@ -1,5 +1,5 @@
-/* eval_answers.c - rag eval answers: how near answers come to references, what they cite, and what
- * they refuse.
+/* eval_answers.c - rag eval answers: how near answers come to references, what they cite, and
+ * what they refuse.
  *
  * Place: rag/cli.  Asking is that of rag ask, with the same options and settings. */
 #include <config.h>
@@ -162,7 +162,7 @@ int eval_answers(struct args *a)
     if (!a->queries && !a->unanswerable)
         return cli_usage(a, "eval answers needs --queries or --unanswerable");
     if (a->answers && a->answers_out)
-        return cli_usage(a, "--answers are judged, --answers-out keeps what is asked: not both");
+        return cli_usage(a, "--answers are judged, --answers-out keeps what is asked for");
     if (!a->budget)
         search.budget_ms = -1; /* the same passages however busy the machine is */
     find_ask_params(a, &search, &ask);

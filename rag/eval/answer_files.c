@@ -1,5 +1,5 @@
-/* answer_files.c - questions with references and generated answers, read from and written to JSON
- * lines.  See answers.h.
+/* answer_files.c - questions with references and generated answers, read from and written to
+ * JSON lines.  See answers.h.
  *
  * Place: rag/eval.  As in collection.c a line that is wrong is an error that names file and
  * line.  Invariant: what an interrupted run left in its file of answers is read by the next. */

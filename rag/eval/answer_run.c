@@ -1,9 +1,9 @@
-/* answer_run.c - rag_eval_answers: questions are answered by the store and a model, or by a file,
- * and the answers judged.
+/* answer_run.c - rag_eval_answers: questions are answered by the store and a model, or by a
+ * file, and the answers judged.
  *
- * Place: rag/eval, over rag.h's own functions.  Invariants: what a model was paid for is written
- * down before the next question is asked; the references are embedded before the first one, so
- * that an embedder that cannot is found out for nothing. */
+ * Place: rag/eval, over rag.h's own functions.  Invariants: what a model was paid for is
+ * written down before the next question is asked; the references are embedded before the first
+ * one, so that an embedder that cannot is found out for nothing. */
 #include <config.h>
 
 #include <math.h>

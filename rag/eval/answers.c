@@ -1,4 +1,5 @@
-/* answers.c - an answer's words against those of references, and where it cites.  See answers.h.
+/* answers.c - an answer's words against those of references, and where it cites.
+ * See answers.h.
  *
  * Place: rag/eval.  Texts become tokens, tokens of two texts become numbers, and all three
  * figures are counted on numbers.  The longest common subsequence is counted in bits, 64 tokens

@@ -1,8 +1,8 @@
-/* answers.h - how near generated answers come to references, what they cite, whether they refuse.
+/* answers.h - how near generated answers come to references, what they cite, what they refuse.
  *
  * Place: rag/eval, over rag/text and rag/answer.  Sources: exact match and F1 of tokens as
- * SQuAD's own script has them (Rajpurkar, Jia, Liang, "Know what you don't know", 2018); ROUGE-L
- * (Lin, 2004) as Google's rouge_score has it, without stemming.
+ * SQuAD's own script has them (Rajpurkar, Jia, Liang, "Know what you don't know", 2018);
+ * ROUGE-L (Lin, 2004) as Google's rouge_score has it, without stemming.
  * Invariants: marks of citations are no words of an answer: they are taken out before it is
  * compared; an answer is UTF-8 of at most ANSWER_MOST bytes; the same input gives the same
  * figures, chance included. */
@@ -31,8 +31,8 @@ struct answer_cited {
     size_t used, unknown; /* numbers cited that a source has, and that none has; each once */
     size_t sentences, covered; /* covered: those with a mark of a source */
 };
-/* A sentence ends as the chunker has it, or with its line, and holds a letter; a mark behind its
- * end is the sentence's before it.  Text without a letter is one sentence if it holds a word. */
+/* A sentence ends as the chunker has it, or with its line, and holds a letter; a mark behind
+ * its end is still its own.  Text without a letter is one sentence if it holds a word. */
 rag_err answer_cited(const char *text, size_t nsources, struct answer_cited *out);
 
 /* ---- refusals (refusal.c) ---- */

@@ -45,8 +45,8 @@ static const char *const patterns[] = {
     ("not ~2 " SAID " ~4 " SOURCE),
     "is|are|was|were|been not ~1 mentioned|specified|stated",
     "there is|are|was no ~1 information|mention|answer|reference|indication|source|sources",
-    ("no|insufficient ~1 information|mention|answer|source|sources|context|details ~6 " SAID
-     "|about|on|regarding|that|which|to|" SAYS),
+    ("no|insufficient ~1 information|mention|answer|source|sources|context|details "
+     "~6 about|on|regarding|that|which|to|" SAID "|" SAYS),
     "not|insufficient ~1 enough|sufficient information|context|details|evidence",
     ("none|nothing|neither ~3 " SOURCE),
     "i|we do not know",
@@ -60,7 +60,7 @@ static const char *const patterns[] = {
 };
 
 /* What an apology has: the sentence behind it decides. */
-static const char *const excuses[] = {"sorry", "apologize|apologise|apologies", "unfortunately"};
+static const char *const excuses[] = {"sorry|apologize|apologise|apologies|unfortunately"};
 
 /* Whether a word is one of "a|b|c" [bytes]. */
 static bool is_one_of(const char *word, const char *list, size_t bytes)
