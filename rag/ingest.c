@@ -17,6 +17,9 @@
 
 #define GROUP_BYTES    ((size_t)4 << 20) /* of text in one transaction */
 #define GROUP_FILES    512
+#define CHUNK_LEAST    24 /* tokens of a chunk that may be asked for */
+#define CHUNK_MOST     100000
+#define CHUNK_CAP      (250.0 / 180) /* of a chunk, to its target */
 #define VANISHED_SHARE 2 /* more than one in two gone: asks for --force */
 
 /* An event that is told once its transaction is committed. */
@@ -32,6 +35,7 @@ struct ingest {
     size_t nlater, later_room;
     rag_add_options o;
     rag_add_report r;
+    struct text_chunking cut;
     struct job *jobs; /* [n] */
     size_t n, room;
     char **seen; /* [nseen] sources of files that are there, for remove_missing */
@@ -489,6 +493,7 @@ static rag_err write_all(struct ingest *g)
     const struct preparing how = {.jobs = g->jobs,
                                   .n = g->n,
                                   .o = &g->o,
+                                  .cut = g->cut,
                                   .embedder =
                                       g->s->active.free_of_charge ? g->s->active.uri : NULL,
                                   .s = g->s,
@@ -610,6 +615,17 @@ static rag_err remove_missing(struct ingest *g, const char *const *paths, size_t
     return err;
 }
 
+/* As the setting chunk.tokens has it; the cap stands to the target as in the defaults. */
+static rag_err choose_chunking(const struct rag_store *s, struct text_chunking *cut)
+{
+    const unsigned target = session_number(s, "chunk.tokens");
+    if (target > 0 && (target < CHUNK_LEAST || target > CHUNK_MOST))
+        return RAG_FAIL(RAG_EINVAL, "chunk.tokens is %u: from %d to %d", target, CHUNK_LEAST,
+                        CHUNK_MOST);
+    *cut = (struct text_chunking){target, target * CHUNK_CAP};
+    return RAG_OK;
+}
+
 static rag_err begin(struct ingest *g, rag_store *s, const rag_add_options *o)
 {
     *g = (struct ingest){.s = s};
@@ -619,7 +635,8 @@ static rag_err begin(struct ingest *g, rag_store *s, const rag_add_options *o)
         return RAG_FAIL(RAG_EINVAL, "%s is open for reading only", s->dir);
     if (g->o.format && text_format_named(g->o.format) == TEXT_BINARY)
         return RAG_FAIL(RAG_EINVAL, "no format \"%s\"", g->o.format);
-    return g->o.dry_run ? RAG_OK : session_mirror(s);
+    rag_err err = choose_chunking(s, &g->cut);
+    return err || g->o.dry_run ? err : session_mirror(s);
 }
 
 static rag_err finish(struct ingest *g, rag_err err, rag_add_report *report)
@@ -679,7 +696,8 @@ rag_err rag_add_texts(rag_store *s, const rag_document *docs, size_t n,
         j->source = mem_strdup(docs[i].source ? docs[i].source : "");
         j->err =
             docs[i].source && *docs[i].source
-                ? prepare_text(&docs[i], &g.o, s->active.free_of_charge ? s->embedder : NULL, j)
+                ? prepare_text(&docs[i], &g.o, &g.cut,
+                               s->active.free_of_charge ? s->embedder : NULL, j)
                 : RAG_FAIL(RAG_EINVAL, "text %zu has no source", i);
         snprintf(j->message, sizeof j->message, "%s", j->err ? rag_error_message() : "");
         bytes += j->bytes;

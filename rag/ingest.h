@@ -41,6 +41,7 @@ struct preparing {
     struct job *jobs; /* [n] */
     size_t n;
     const rag_add_options *o;
+    struct text_chunking cut;
     const char *embedder; /* URI of one that costs nothing, else NULL */
     struct rag_store *s;  /* for session_open_embedder alone */
     unsigned threads;
@@ -54,8 +55,8 @@ void prepare_done(struct prepare *p, size_t i);
 void prepare_end(struct prepare *p); /* NULL is allowed; stops what is under way */
 
 /* One document from memory, in the calling thread. */
-rag_err prepare_text(const rag_document *doc, const rag_add_options *o, struct embedder *e,
-                     struct job *job);
+rag_err prepare_text(const rag_document *doc, const rag_add_options *o,
+                     const struct text_chunking *cut, struct embedder *e, struct job *job);
 
 void job_free(struct job *j);
 

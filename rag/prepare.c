@@ -39,6 +39,7 @@ struct making {
     struct embedder *e; /* NULL: vectors come later */
     const char *name;   /* of the document; with records "name#id" */
     const char *title;  /* in place of the one it has; NULL: none */
+    const struct text_chunking *cut;
 };
 
 /* ---- freeing ---- */
@@ -216,7 +217,7 @@ static rag_err fill_ready(struct making *m, struct text_doc *d, struct ready *r)
     if (!err && d->vector)
         err = whole_chunk(r, d);
     else if (!err)
-        err = text_chunk(d, NULL, &chunks, &n);
+        err = text_chunk(d, m->cut, &chunks, &n);
     if (!err && !d->vector)
         err = take_chunks(r, chunks, n);
     text_chunks_free(chunks, n);
@@ -280,7 +281,7 @@ static rag_err read_job(struct prepare *p, struct job *j, struct embedder *e)
 {
     char *raw = NULL;
     size_t bytes = 0;
-    struct making m = {j, &j->docs, p->how.o, e, j->source, NULL};
+    struct making m = {j, &j->docs, p->how.o, e, j->source, NULL, &p->how.cut};
     rag_err err = text_load(j->path, (size_t)p->how.o->max_bytes, &raw, &bytes);
     if (err)
         return err;
@@ -300,10 +301,11 @@ static void run_job(struct prepare *p, struct job *j, struct embedder *e)
         snprintf(j->message, sizeof j->message, "%s", rag_error_message());
 }
 
-rag_err prepare_text(const rag_document *doc, const rag_add_options *o, struct embedder *e,
-                     struct job *job)
+rag_err prepare_text(const rag_document *doc, const rag_add_options *o,
+                     const struct text_chunking *cut, struct embedder *e, struct job *job)
 {
-    struct making m = {job, &job->docs, o, doc->vector ? NULL : e, doc->source, doc->title};
+    struct making m = {job, &job->docs, o, doc->vector ? NULL : e, doc->source, doc->title,
+                       cut};
     struct text_reading how = reading_of(o);
     how.format = doc->format ? text_format_named(doc->format) : how.format;
     if (doc->format && how.format == TEXT_BINARY)

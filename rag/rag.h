@@ -609,6 +609,7 @@ typedef struct rag_collection_options {
      * grade", or TREC's with an iteration before the document. */
     const char *corpus, *queries, *qrels;
     int join; /* documents of one title become one, in their order */
+    int spans; /* find where answers stand, for rag_eval_chunks */
     size_t every; /* only each n-th judged question; 1 */
 } rag_collection_options;
 
@@ -736,6 +737,45 @@ RAG_API RAG_CHECKED rag_err rag_eval_ann(rag_store *s,
                                          const rag_ann_eval_options *o,
                                          rag_ann_eval **out);
 RAG_API void rag_ann_eval_free(rag_ann_eval *e); /* NULL is allowed */
+
+typedef struct rag_chunk_eval_options {
+    size_t size;
+    const rag_search_params *search; /* k is not looked at; NULL: defaults */
+    size_t k; /* passages; 5 */
+    size_t tokens; /* of passages in another cut, as rag_ask counts; 1000 */
+} rag_chunk_eval_options;
+
+#define RAG_CHUNK_EVAL_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_chunk_eval_options) \
+    }
+
+/* What of the sentences that hold an answer is found, counted in words between
+ * blanks: recall, the share of them that is in the passages; precision, the
+ * share of the passages that is them; iou, the share of both together that is
+ * in both; whole, the share of questions with the answer whole in a passage. */
+typedef struct rag_chunk_figures {
+    double recall, low, high; /* with 95 % interval */
+    double precision, iou, whole;
+    double passages; /* mean number of them */
+} rag_chunk_figures;
+
+typedef struct rag_chunk_eval {
+    size_t questions; /* whose answer stands in a document */
+    size_t k, tokens; /* as asked for */
+    uint64_t chunks;
+    double chunk_tokens; /* mean of them */
+    double precision; /* of all chunks that the sentences lie in */
+    rag_chunk_figures first; /* of the first k passages */
+    rag_chunk_figures within; /* of the first that `tokens` have room for */
+} rag_chunk_eval;
+
+/* How well the chunks of a store fit the answers of a collection that was
+ * opened with `spans` and added to it. */
+RAG_API RAG_CHECKED rag_err rag_eval_chunks(rag_store *s,
+                                            const rag_collection *c,
+                                            const rag_chunk_eval_options *o,
+                                            rag_chunk_eval *out);
 
 /* The effort of the store's searches by its present embedder, kept in it; 0:
  * the index's own choice. */

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# rag eval retrieval against trec_eval itself: pytrec_eval (a build of it for Python) is installed
-# into a private environment and must give the same figures, for every question to 1e-6, on a made
-# collection with grades, ties and holes, and on each folder named in KITH_COLLECTIONS (with blanks
-# between). Without a network the test is skipped.
+# rag eval retrieval against trec_eval itself: pytrec_eval (a build of it for Python) is installed into
+# a private environment (KITH_TREC, default ~/.cache/kith/trec; 240 MB) and must give the same figures,
+# for every question to 1e-6, on a made collection with grades, ties and holes, and on each folder named
+# in KITH_COLLECTIONS (with blanks between). Where it cannot be installed the test is skipped.
 set -u
 : "${top_srcdir:=$(dirname "$0")/..}" "${top_builddir:=.}"
 rag=$(cd "$top_builddir" && pwd)/rag/rag
 source=$(cd "$top_srcdir" && pwd)
-place=$(cd "$top_builddir" && pwd)/tests/trec-python
+place=${KITH_TREC:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/kith/trec}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -15,13 +15,15 @@ unset RAG_STORE RAG_CONFIG RAG_EMBEDDER RAG_CHAT_MODEL
 export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config NO_COLOR=1
 failed=0
 
+# Made beside its place and then moved there, so that what is there is whole. It works where it is
+# moved to, for only its python is called.
 if ! "$place/bin/python" -c 'import pytrec_eval' 2>/dev/null; then
-    rm -rf "$place"
-    if ! python3 -m venv "$place" 2>pip.log ||
-        ! timeout 300 "$place/bin/python" -m pip install --quiet --disable-pip-version-check \
-            pytrec-eval-terrier==0.5.11 2>pip.log; then
+    if ! { mkdir -p "${place%/*}" && python3 -m venv "$place.$$" &&
+        timeout 300 "$place.$$/bin/python" -m pip install --quiet --disable-pip-version-check \
+            pytrec-eval-terrier==0.5.11 && rm -rf "$place" && mv "$place.$$" "$place" &&
+        "$place/bin/python" -c 'import pytrec_eval'; } 2>pip.log; then
         echo "pytrec_eval could not be installed: $(tail -1 pip.log)"
-        rm -rf "$place"
+        rm -rf "$place.$$"
         exit 77
     fi
 fi

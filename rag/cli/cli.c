@@ -85,8 +85,8 @@ static const struct command commands[] = {
      "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
      "100,000 of the kind that will be searched are a good number.",
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
-    {"eval", "retrieval [FOLDER] | ann | answers",
-     "Measure what searches find, what the index loses, how good answers are.",
+    {"eval", "retrieval|ann|chunks|answers [FOLDER]",
+     "Measure searches, the index, how texts are cut, and answers.",
      "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. Without --store "
      "its "
      "documents go into a store that is thrown away afterwards; with it they are added there, "
@@ -181,7 +181,8 @@ static const struct cmd_option options[] = {
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, " eval ",
-     "passages asked for (default 200, as many as a search looks at; of answers 10)"},
+     "passages asked for (default 200, as many as a search looks at; of chunks 5, of answers "
+     "10)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm eval ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask eval ",
@@ -277,6 +278,12 @@ static const struct cmd_option options[] = {
      "of ann: keep the smallest effort whose interval lies at or above it as the store's"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, 100000, NULL, " eval ",
      "of ann: queries at most (default 500)"},
+    {"sizes", 0, "LIST", CMD_TEXT, AT(sizes), 0, 0, 0, NULL, " eval ",
+     "of chunks: tokens that a passage is cut to, with commas (default 60,90,120,180,240,360)"},
+    {"tokens", 0, "N", CMD_COUNT, AT(tokens), 0, 1, 1000000, NULL, " eval ",
+     "of chunks: tokens of a prompt that passages of each size fill (default 1000)"},
+    {"join", 0, NULL, CMD_FLAG, AT(join), 0, 0, 0, NULL, " eval ",
+     "documents of one title become one, in their order"},
     {"passages", 0, NULL, CMD_FLAG, AT(passages), 0, 0, 0, NULL, " eval ",
      "of ann: queries are passages of the store, though questions were kept"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, UINT64_MAX, NULL, " verify ",

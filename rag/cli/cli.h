@@ -32,15 +32,15 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts;
+    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts, *sizes;
     const char *answers, *answers_out, *unanswerable;
     struct cmd_list include, exclude, where, pins, judge, runs, refusals;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
-        depth, dims, epochs, seed, every;
+        depth, dims, epochs, seed, every, tokens;
     double share, min_score, temperature, budget_ms, target;
     bool has_share, has_temperature, has_target;
     bool json, dry_run, force, hidden, fast, explain, open, datamark, lines, purge, drop_old;
-    bool closer, fail_empty, copies, vectors, origin, full, f16, each, passages;
+    bool closer, fail_empty, copies, vectors, origin, full, f16, each, passages, join;
 };
 
 extern const struct program rag_program;
@@ -73,6 +73,14 @@ int cmd_completion(const struct args *a);
 int eval_retrieval(struct args *a);
 int eval_ann(struct args *a);
 int eval_answers(struct args *a);
+int eval_chunks(struct args *a);
+/* "100,200,400" into list [*n <= most]; false: no such thing. */
+bool eval_numbers(const char *text, size_t most, size_t *list, size_t *n);
+/* The collection that FOLDER and options name; `spans`: with the places of answers. */
+rag_err eval_collection(const struct args *a, bool spans, rag_collection **c,
+                        rag_collection_info *info);
+/* *p: base as one of eval's modes ("fast", "contextual") has it. */
+rag_err eval_mode(const rag_search_params *base, const char *name, rag_search_params *p);
 
 /* ---- the session (run.c): signals, progress, the store, how it ends ---- */
 
@@ -133,6 +141,9 @@ void print_place(char *buf, size_t room, const rag_hit *h);
 rag_err config_load(const char *store_dir);
 /* As rag_setting_fn. */
 const char *config_get(void *arg, const char *name);
+/* One setting as an option gives it, which counts before all else; both outlive the program's
+ * use of them.  NULL: none. */
+void config_given(const char *name, const char *value);
 /* Where a setting comes from: "environment OPENAI_API_KEY", a path, or NULL. */
 const char *config_origin(const char *name);
 /* Each setting that has a value. */

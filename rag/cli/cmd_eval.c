@@ -3,9 +3,26 @@
  * Place: rag/cli. */
 #include <config.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "rag/cli/cli.h"
+
+bool eval_numbers(const char *text, size_t most, size_t *list, size_t *n)
+{
+    for (*n = 0; *n < most; text++) {
+        char *end;
+        if (*text < '0' || *text > '9')
+            return false;
+        list[(*n)++] = strtoull(text, &end, 10);
+        text = end;
+        if (*text == '\0')
+            return true;
+        if (*text != ',')
+            return false;
+    }
+    return false;
+}
 
 static const struct {
     const char *name;
@@ -14,6 +31,7 @@ static const struct {
 } measurements[] = {
     {"retrieval", 2, eval_retrieval},
     {"ann", 1, eval_ann},
+    {"chunks", 2, eval_chunks},
     {"answers", 1, eval_answers},
 };
 
@@ -27,5 +45,5 @@ int cmd_eval(const struct args *given)
                 return cli_usage(given, "eval %s does not take '%s'", name, a.list[a.n - 1]);
             return measurements[i].run(&a);
         }
-    return cli_usage(given, "eval takes retrieval [FOLDER], ann or answers, not '%s'", name);
+    return cli_usage(given, "eval takes retrieval, ann, chunks or answers, not '%s'", name);
 }

@@ -50,6 +50,7 @@ static const struct known {
     {"search.budget", "RAG_BUDGET", true, false},
     {"search.log", NULL, false, false},
     {"index.scan_mb", NULL, true, false},
+    {"chunk.tokens", "RAG_CHUNK_TOKENS", true, false},
     {"hub.url", "RAG_HUB", false, false},
     {"hub.token", "HF_TOKEN", false, true},
     {"ask.context_tokens", NULL, true, false},
@@ -63,6 +64,7 @@ struct entry {
 
 static struct entry entries[ENTRIES_MAX]; /* the store's before the user's: the first counts */
 static size_t nentries;
+static const char *given_name, *given_value; /* by an option */
 static char user_path[PATH_ROOM], keys_path[PATH_ROOM], store_path[PATH_ROOM];
 static char origin_text[PATH_ROOM];
 
@@ -205,8 +207,18 @@ rag_err config_load(const char *store_dir)
 
 /* ---- asking ---- */
 
+void config_given(const char *name, const char *value)
+{
+    given_name = name;
+    given_value = value;
+}
+
 static const char *look_up(const char *name, const char **origin)
 {
+    if (given_name && strcmp(given_name, name) == 0) {
+        *origin = "an option";
+        return given_value;
+    }
     const struct known *k = find_known(name);
     const char *value = k && k->environment ? getenv(k->environment) : NULL;
     if (value && *value) {

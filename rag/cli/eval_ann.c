@@ -3,30 +3,12 @@
  * Place: rag/cli. */
 #include <config.h>
 
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "ann/base/error.h"
 #include "rag/cli/cli.h"
 
 #define EFFORTS_MOST 64
-
-/* "100,200,400" into list; false: no such thing. */
-static bool read_efforts(const char *text, size_t *list, size_t *n)
-{
-    for (*n = 0; *n < EFFORTS_MOST; text++) {
-        char *end;
-        if (*text < '0' || *text > '9')
-            return false;
-        list[(*n)++] = strtoull(text, &end, 10);
-        text = end;
-        if (*text == '\0')
-            return true;
-        if (*text != ',')
-            return false;
-    }
-    return false;
-}
 
 static const char *mark_of(const rag_ann_eval *e, const rag_ann_point *p)
 {
@@ -115,7 +97,7 @@ int eval_ann(struct args *a)
     rag_ann_eval *e = NULL;
     rag_store *s = NULL;
     char log[4200];
-    if (a->efforts && !read_efforts(a->efforts, efforts, &o.nefforts))
+    if (a->efforts && !eval_numbers(a->efforts, EFFORTS_MOST, efforts, &o.nefforts))
         return cli_usage(a, "--efforts %s: numbers with commas between", a->efforts);
     if (a->has_target && !(a->target > 0 && a->target <= 1))
         return cli_usage(a, "a recall lies above 0 and up to 1");

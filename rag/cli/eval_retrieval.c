@@ -46,9 +46,9 @@ static const struct {
     {"rerank", RAG_HYBRID, false, true},
 };
 
-static rag_err set_mode(const struct retrieval *r, const char *name, rag_search_params *p)
+rag_err eval_mode(const rag_search_params *base, const char *name, rag_search_params *p)
 {
-    *p = r->p;
+    *p = *base;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(name, modes[i].name) != 0)
             continue;
@@ -92,7 +92,7 @@ static rag_err search_in(struct retrieval *r, const char *mode)
 {
     rag_search_params p;
     struct judged *j = NULL;
-    rag_err err = set_mode(r, mode, &p);
+    rag_err err = eval_mode(&r->p, mode, &p);
     if (!err)
         err = new_run(r, mode, &j);
     if (!err)
@@ -119,7 +119,7 @@ static rag_err search_all(struct retrieval *r)
          name = strtok_r(NULL, ",", &save))
         names[n++] = name;
     for (size_t i = 0; i < n && !err; i++) /* before any work is done */
-        err = set_mode(r, names[i], &p);
+        err = eval_mode(&r->p, names[i], &p);
     for (size_t i = 0; i < n && !err; i++)
         err = search_in(r, names[i]);
     mem_free(list);
@@ -300,17 +300,20 @@ static rag_err open_store(struct retrieval *r)
     return err ? err : run_library(rag_collection_add(r->s, r->c, NULL));
 }
 
-static rag_err open_collection(struct retrieval *r)
+rag_err eval_collection(const struct args *a, bool spans, rag_collection **c,
+                        rag_collection_info *info)
 {
     rag_collection_options o = RAG_COLLECTION_OPTIONS_INIT;
-    o.folder = r->a->n > 1 ? r->a->list[1] : NULL;
-    o.corpus = r->a->corpus;
-    o.queries = r->a->queries;
-    o.qrels = r->a->qrels;
-    o.every = (size_t)r->a->every;
-    rag_err err = run_library(rag_collection_open(&o, &r->c));
-    r->info.size = sizeof r->info;
-    return err ? err : run_library(rag_collection_get_info(r->c, &r->info));
+    o.folder = a->n > 1 ? a->list[1] : NULL;
+    o.corpus = a->corpus;
+    o.queries = a->queries;
+    o.qrels = a->qrels;
+    o.every = (size_t)a->every;
+    o.join = a->join;
+    o.spans = spans;
+    *info = (rag_collection_info){.size = sizeof *info};
+    rag_err err = run_library(rag_collection_open(&o, c));
+    return err ? err : run_library(rag_collection_get_info(*c, info));
 }
 
 int eval_retrieval(struct args *a)
@@ -320,7 +323,7 @@ int eval_retrieval(struct args *a)
         return cli_usage(a, "a budget is a number of milliseconds from 1 on, or none");
     if (!a->budget)
         r.p.budget_ms = -1; /* nothing is left unjudged for want of time */
-    rag_err err = open_collection(&r);
+    rag_err err = eval_collection(a, false, &r.c, &r.info);
     const bool searches = a->runs.n == 0 || a->modes;
     if (!err && searches)
         err = open_store(&r);

@@ -36,7 +36,7 @@ static rag_err make_room(void *list, size_t n, size_t *room, size_t each)
     return RAG_OK;
 }
 
-static void free_document(struct eval_document *d)
+void eval_document_free(struct eval_document *d)
 {
     mem_free(d->id);
     mem_free(d->title);
@@ -57,7 +57,7 @@ void rag_collection_close(rag_collection *c)
     if (!c)
         return;
     for (size_t i = 0; i < c->ndocuments; i++)
-        free_document(&c->documents[i]);
+        eval_document_free(&c->documents[i]);
     for (size_t i = 0; i < c->nquestions; i++)
         free_question(&c->questions[i]);
     for (size_t i = 0; i < c->ngrades; i++)
@@ -78,7 +78,7 @@ static rag_err add_document(rag_collection *c, const char *id, const char *title
         return err;
     struct eval_document d = {mem_strdup(id), mem_strdup(title), mem_strdup(text)};
     if (!d.id || !d.title || !d.text) {
-        free_document(&d);
+        eval_document_free(&d);
         return RAG_FAIL(RAG_ENOMEM, "out of memory for a document");
     }
     c->documents[c->ndocuments++] = d;
@@ -91,7 +91,7 @@ static rag_err add_question(rag_collection *c, const char *id, const char *text)
         make_room(&c->questions, c->nquestions, &c->question_room, sizeof *c->questions);
     if (err)
         return err;
-    struct eval_question q = {mem_strdup(id), mem_strdup(text), NULL, 0, 0, 0};
+    struct eval_question q = {.id = mem_strdup(id), .text = mem_strdup(text)};
     if (!q.id || !q.text) {
         free_question(&q);
         return RAG_FAIL(RAG_ENOMEM, "out of memory for a question");
@@ -259,7 +259,7 @@ static rag_err read_questions(rag_collection *c, const char *path)
 
 /* ---- judgments ---- */
 
-static int by_name(const void *a, const void *b)
+int eval_by_name(const void *a, const void *b)
 {
     return strcmp(((const struct eval_names *)a)->id, ((const struct eval_names *)b)->id);
 }
@@ -267,7 +267,7 @@ static int by_name(const void *a, const void *b)
 size_t names_find(const struct eval_names *names, size_t n, const char *id)
 {
     const struct eval_names key = {id, 0};
-    const struct eval_names *hit = n ? bsearch(&key, names, n, sizeof key, by_name) : NULL;
+    const struct eval_names *hit = n ? bsearch(&key, names, n, sizeof key, eval_by_name) : NULL;
     return hit ? hit->index : SIZE_MAX;
 }
 
@@ -278,7 +278,7 @@ rag_err names_of_questions(const rag_collection *c, struct eval_names **out)
         return RAG_FAIL(RAG_ENOMEM, "out of memory for %zu questions", c->nquestions);
     for (size_t i = 0; i < c->nquestions; i++)
         names[i] = (struct eval_names){c->questions[i].id, i};
-    qsort(names, c->nquestions, sizeof *names, by_name);
+    qsort(names, c->nquestions, sizeof *names, eval_by_name);
     for (size_t i = 1; i < c->nquestions; i++)
         if (strcmp(names[i].id, names[i - 1].id) == 0) {
             rag_err err = RAG_FAIL(RAG_EFORMAT, "%s: question \"%.100s\" stands there twice",
@@ -328,7 +328,7 @@ static rag_err read_grade(void *arg, const char *path, size_t line, char *text)
     return err;
 }
 
-static int by_question(const void *a, const void *b)
+int eval_by_question(const void *a, const void *b)
 {
     const struct eval_grade *x = a, *y = b;
     if (x->question != y->question)
@@ -336,35 +336,53 @@ static int by_question(const void *a, const void *b)
     return strcmp(x->document, y->document);
 }
 
-static rag_err order_grades(rag_collection *c)
+void eval_count_grades(rag_collection *c)
 {
-    qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
+    for (size_t i = 0; i < c->nquestions; i++)
+        c->questions[i].first = c->questions[i].grades = 0;
     for (size_t i = 0; i < c->ngrades; i++) {
         struct eval_question *q = &c->questions[c->grades[i].question];
-        if (i > 0 && by_question(&c->grades[i - 1], &c->grades[i]) == 0)
-            return RAG_FAIL(RAG_EFORMAT, "%s: question \"%.100s\" has two grades of \"%.100s\"",
-                            c->name, q->id, c->grades[i].document);
         q->first = q->grades ? q->first : i;
         q->grades++;
     }
+}
+
+static rag_err order_grades(rag_collection *c)
+{
+    if (c->ngrades > 0) /* C allows no array of none */
+        qsort(c->grades, c->ngrades, sizeof *c->grades, eval_by_question);
+    for (size_t i = 1; i < c->ngrades; i++)
+        if (eval_by_question(&c->grades[i - 1], &c->grades[i]) == 0)
+            return RAG_FAIL(RAG_EFORMAT, "%s: question \"%.100s\" has two grades of \"%.100s\"",
+                            c->name, c->questions[c->grades[i].question].id,
+                            c->grades[i].document);
+    eval_count_grades(c);
     return RAG_OK;
 }
 
-/* Leaves each `every`-th of the questions that have grades. */
+/* Leaves each `every`-th of the questions that have grades, with its grades. */
 static rag_err keep_judged(rag_collection *c, size_t every)
 {
-    size_t kept = 0, judged = 0;
+    size_t kept = 0, judged = 0, grades = 0;
     for (size_t i = 0; i < c->nquestions; i++) {
         struct eval_question q = c->questions[i];
-        if (q.grades > 0 && judged++ % every == 0) {
-            for (size_t g = 0; g < q.grades; g++)
-                c->grades[q.first + g].question = (uint32_t)kept;
-            c->questions[kept++] = q;
-        } else {
-            free_question(&q);
+        const bool wanted = q.grades > 0 && judged++ % every == 0;
+        for (size_t g = q.first; g < q.first + q.grades; g++) {
+            struct eval_grade one = c->grades[g];
+            one.question = (uint32_t)kept;
+            if (wanted)
+                c->grades[grades++] = one;
+            else
+                mem_free(one.document);
         }
+        if (wanted)
+            c->questions[kept++] = q;
+        else
+            free_question(&q);
     }
     c->nquestions = kept;
+    c->ngrades = grades;
+    eval_count_grades(c);
     return kept ? RAG_OK
                 : RAG_FAIL(RAG_EFORMAT, "%s: no question has a judged document", c->name);
 }
@@ -379,102 +397,6 @@ static rag_err read_grades(rag_collection *c, const char *path, const char *othe
         err = eval_each_line(otherwise, read_grade, &g);
     mem_free(g.names);
     return err ? err : order_grades(c);
-}
-
-/* ---- documents of one title ---- */
-
-static int by_title(const void *a, const void *b)
-{
-    const struct eval_document *const *x = a, *const *y = b;
-    const int order = strcmp((*x)->title, (*y)->title);
-    return order ? order : (*x > *y) - (*x < *y);
-}
-
-/* The texts of run [n], an empty line between. */
-static char *join_texts(struct eval_document *const *run, size_t n)
-{
-    size_t bytes = 1, at = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += strlen(run[i]->text) + 2;
-    char *all = mem_alloc(bytes);
-    for (size_t i = 0; i < n && all; i++)
-        at += (size_t)snprintf(all + at, bytes - at, "%s%s", i ? "\n\n" : "", run[i]->text);
-    return all;
-}
-
-/* Grades of a document count for the one it became part of; the highest of them stays. */
-static rag_err regrade(rag_collection *c, const struct eval_names *became, size_t n,
-                       struct eval_document *const *sorted)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < c->ngrades; i++) {
-        const size_t to = names_find(became, n, c->grades[i].document);
-        char *id = to == SIZE_MAX ? NULL : mem_strdup(sorted[to]->title);
-        if (to != SIZE_MAX && !id)
-            return RAG_FAIL(RAG_ENOMEM, "out of memory for a grade");
-        if (id) {
-            mem_free(c->grades[i].document);
-            c->grades[i].document = id;
-        }
-    }
-    qsort(c->grades, c->ngrades, sizeof *c->grades, by_question);
-    for (size_t i = 0; i < c->ngrades; i++) {
-        if (kept > 0 && by_question(&c->grades[kept - 1], &c->grades[i]) == 0) {
-            if (c->grades[i].grade > c->grades[kept - 1].grade)
-                c->grades[kept - 1].grade = c->grades[i].grade;
-            mem_free(c->grades[i].document);
-        } else {
-            c->grades[kept++] = c->grades[i];
-        }
-    }
-    c->ngrades = kept;
-    return RAG_OK;
-}
-
-static rag_err join_documents(rag_collection *c)
-{
-    const size_t n = c->ndocuments;
-    struct eval_document **sorted = mem_alloc((n + 1) * sizeof *sorted);
-    struct eval_document *joined = mem_zalloc(n + 1, sizeof *joined);
-    struct eval_names *became = mem_alloc((n + 1) * sizeof *became);
-    size_t m = 0;
-    rag_err err = sorted && joined && became
-                      ? RAG_OK
-                      : RAG_FAIL(RAG_ENOMEM, "out of memory for %zu documents", n);
-    for (size_t i = 0; i < n && !err; i++)
-        sorted[i] = &c->documents[i];
-    if (!err)
-        qsort(sorted, n, sizeof *sorted, by_title);
-    for (size_t i = 0, next; i < n && !err; i = next) {
-        for (next = i; next < n && strcmp(sorted[next]->title, sorted[i]->title) == 0; next++)
-            became[next] = (struct eval_names){sorted[next]->id, i};
-        struct eval_document d = {mem_strdup(sorted[i]->title), mem_strdup(sorted[i]->title),
-                                  join_texts(sorted + i, next - i)};
-        joined[m++] = d;
-        if (!d.id || !d.title || !d.text)
-            err = RAG_FAIL(RAG_ENOMEM, "out of memory for a document");
-        else if (!*d.id)
-            err = RAG_FAIL(RAG_EFORMAT, "%s: document \"%.100s\" has no title to be joined by",
-                           c->name, sorted[i]->id);
-    }
-    if (!err) {
-        qsort(became, n, sizeof *became, by_name);
-        err = regrade(c, became, n, sorted);
-    }
-    if (!err)
-        for (size_t i = 0; i < n; i++)
-            free_document(&c->documents[i]);
-    struct eval_document *drop = err ? joined : c->documents;
-    for (size_t i = 0; err && i < m; i++)
-        free_document(&joined[i]);
-    if (!err) {
-        c->documents = joined;
-        c->ndocuments = c->document_room = m;
-    }
-    mem_free(drop);
-    mem_free(sorted);
-    mem_free(became);
-    return err;
 }
 
 /* ---- all of it ---- */
@@ -539,8 +461,10 @@ rag_err rag_collection_open(const rag_collection_options *given, rag_collection 
         c && c->name ? read_all(c, &o) : RAG_FAIL(RAG_ENOMEM, "out of memory for a collection");
     if (!err)
         err = keep_judged(c, o.every ? o.every : 1);
+    if (!err && o.spans)
+        err = articles_spans(c);
     if (!err && o.join)
-        err = join_documents(c);
+        err = articles_join(c);
     if (err) {
         rag_collection_close(c);
         return err;

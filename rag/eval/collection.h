@@ -12,11 +12,19 @@ struct eval_document {
     char *id, *title, *text; /* title "": none */
 };
 
+/* Where an answer stands: bytes of a document's text, half open. */
+struct eval_span {
+    size_t document;           /* index */
+    size_t start, end;         /* the sentences that it stands in; end 0: it stands nowhere */
+    size_t answer, answer_end; /* itself */
+};
+
 struct eval_question {
     char *id, *text;
     char **answers; /* [nanswers] references, where the file has them */
     size_t nanswers;
     size_t first, grades; /* grades of it: first .. first + grades - 1 */
+    struct eval_span span; /* as articles_spans finds it */
 };
 
 struct rag_collection {
@@ -35,6 +43,21 @@ struct eval_names {
 };
 size_t names_find(const struct eval_names *names, size_t n, const char *id);
 rag_err names_of_questions(const rag_collection *c, struct eval_names **out);
+
+/* Orders of struct eval_names by id, and of grades by question and document. */
+int eval_by_name(const void *a, const void *b);
+int eval_by_question(const void *a, const void *b);
+/* Finds each question's grades among the ordered ones. */
+void eval_count_grades(rag_collection *c);
+void eval_document_free(struct eval_document *d);
+
+/* ---- articles.c ---- */
+
+/* Brings texts and answers to the form that a store has them in, and finds of each question the
+ * first answer that stands in a relevant document.  RAG_ENOENT: none has one. */
+rag_err articles_spans(rag_collection *c);
+/* Documents of one title become one, in their order, with the title as id. */
+rag_err articles_join(rag_collection *c);
 
 /* The questions of a file alone, judged or not. */
 rag_err eval_questions(const char *path, rag_collection **out);
