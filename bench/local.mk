@@ -21,7 +21,6 @@ bench_sources = \
 	bench/report.c \
 	bench/runner.c bench/runner.h \
 	bench/subject.c \
-	bench/svg.c bench/svg.h \
 	bench/synthetic.c \
 	bench/term.c \
 	bench/truth.c bench/truth.h \

@@ -1,120 +1,18 @@
 /* report.c - outcomes as one HTML page that needs nothing else: no script, font or picture.
  *
- * Place: bench.  Light and dark follow the reader's setting; on a narrow screen plots and
- * tables stand below one another and tables scroll by themselves. */
+ * Place: bench, over ann/io's page and plots. */
 #include <config.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "ann/base/error.h"
+#include "ann/io/page.h"
+#include "ann/io/svg.h"
 #include "bench/compare.h"
 #include "bench/display.h"
 #include "bench/outcome.h"
-#include "bench/svg.h"
-
-static const char style[] =
-    ":root{color-scheme:light dark;--bg:#fff;--fg:#1d2430;--dim:#5b6675;--grid:#e3e7ec;"
-    "--card:#f6f8fa;--s0:#0067b1;--s1:#d04a00;--s2:#00835c;--s3:#a8478a;--s4:#2f8fc4;"
-    "--s5:#9a7400;--s6:#6b52c8;--s7:#667}\n"
-    "@media(prefers-color-scheme:dark){:root{--bg:#12161c;--fg:#e4e8ee;--dim:#9aa5b4;"
-    "--grid:#2a313b;--card:#1a2028;--s0:#5aaef0;--s1:#ff9152;--s2:#3fc79b;--s3:#e08cc4;"
-    "--s4:#8ccdf2;--s5:#e0b740;--s6:#a797f5;--s7:#aab}}\n"
-    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);"
-    "font:16px/1.5 system-ui,sans-serif}main{max-width:1160px;margin:0 auto;padding:1.2rem}\n"
-    "h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.25rem;margin:2.2rem 0 .2rem}"
-    "h3{font-size:1rem;margin:0 0 .4rem}p{margin:.2rem 0 .8rem}.dim{color:var(--dim)}"
-    "code{font-size:.9em;overflow-wrap:anywhere}\n"
-    ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));"
-    "gap:1rem;margin:1rem 0}figure{margin:0;padding:.9rem;background:var(--card);"
-    "border-radius:10px}svg{display:block;width:100%;height:auto}\n"
-    "svg text{font:15px system-ui,sans-serif}.label{fill:var(--dim)}.axis{fill:none;"
-    "stroke:var(--dim)}.grid{stroke:var(--grid)}.line{fill:none;stroke-width:2.5}"
-    ".dashed{stroke-dasharray:6 5}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;white-space:nowrap;"
-    "font-variant-numeric:tabular-nums;font-size:.92rem}th,td{padding:.3rem .7rem;"
-    "text-align:right;border-bottom:1px solid var(--grid)}th{color:var(--dim);"
-    "font-weight:600;vertical-align:bottom}th:first-child,td:first-child{text-align:left;"
-    "padding-left:0}summary{cursor:pointer;margin:.6rem 0}.spec{font-size:.85rem}\n"
-    ".key{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem;margin:0 0 .4rem}"
-    "i{display:inline-block;width:.75em;height:.75em;border-radius:50%;margin-right:.45em}\n"
-    ".foot{margin-top:1.6rem;font-size:.9rem}"
-    "@media(max-width:600px){svg text{font-size:21px}main{padding:.8rem}"
-    "th,td{padding:.25rem .45rem}}\n";
-
-static void put_colors(FILE *f)
-{
-    for (int i = 0; i < SVG_COLORS; i++) {
-        /* Those that the style does not name are spread over the circle. */
-        char color[64];
-        snprintf(color, sizeof color, "var(--s%d,hsl(%d 55%% %d%%))", i, i * 67 % 360,
-                 i % 2 ? 42 : 58);
-        fprintf(f, ".line.s%d{stroke:%s}.dot.s%d,.bar.s%d{fill:%s}i.s%d{background:%s}\n", i,
-                color, i, i, color, i, color);
-    }
-}
-
-/* "model name" of the first processor; "" if the system does not say. */
-static void processor(char *out, size_t len)
-{
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    char line[256];
-    *out = 0;
-    while (f && fgets(line, sizeof line, f)) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) || !colon)
-            continue;
-        snprintf(out, len, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-        break;
-    }
-    if (f)
-        fclose(f);
-}
-
-static void put_head(FILE *f, const char *command)
-{
-    char cpu[128], date[32];
-    const time_t now = time(NULL);
-    struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &utc);
-    processor(cpu, sizeof cpu);
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n"
-          "<title>annbench</title>\n<style>\n",
-          f);
-    fputs(style, f);
-    put_colors(f);
-    fputs("</style>\n</head>\n<body>\n<main>\n<h1>annbench</h1>\n<p class=\"dim\">kith ", f);
-    svg_text(f, ann_version());
-    fputs(", kernels ", f);
-    svg_text(f, ann_isa());
-    fprintf(f, " · %s", date);
-    if (*cpu) {
-        fputs(" · ", f);
-        svg_text(f, cpu);
-    }
-    fprintf(f, " · %ld processors<br/>\n<code>", sysconf(_SC_NPROCESSORS_ONLN));
-    svg_text(f, command);
-    fputs("</code></p>\n", f);
-}
-
-static void put_cell(FILE *f, const char *text)
-{
-    fputs("<td>", f);
-    svg_text(f, text);
-    fputs("</td>", f);
-}
-
-static void put_name(FILE *f, const struct outcome *r, size_t color)
-{
-    fprintf(f, "<td><i class=\"s%zu\"></i>", color % SVG_COLORS);
-    svg_text(f, r->index);
-    fputs("</td>", f);
-}
 
 static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t to)
 {
@@ -129,14 +27,14 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
     for (size_t i = from; i < to; i++) {
         const struct outcome *r = &all->items[i];
         fputs("<tr>", f);
-        put_name(f, r, i - from);
+        page_name(f, r->index, i - from);
         for (size_t t = 0; t < r->ntargets; t++)
-            put_cell(f, display_at(b, r->at[t]));
-        put_cell(f, display_seconds(b, r->build_s));
-        put_cell(f, display_seconds(b, r->build_cpu_s));
-        put_cell(f, display_bytes(b, r->memory_bytes));
-        put_cell(f, display_bytes(b, r->file_bytes));
-        put_cell(f, display_bytes(b, r->peak_rss_bytes));
+            page_cell(f, display_at(b, r->at[t]));
+        page_cell(f, display_seconds(b, r->build_s));
+        page_cell(f, display_seconds(b, r->build_cpu_s));
+        page_cell(f, display_bytes(b, r->memory_bytes));
+        page_cell(f, display_bytes(b, r->file_bytes));
+        page_cell(f, display_bytes(b, r->peak_rss_bytes));
         fputs("</tr>\n", f);
     }
     fputs("</table></div>\n", f);
@@ -160,7 +58,7 @@ static void put_quotient(FILE *f, double a, double b)
 {
     char text[DISPLAY_MAX];
     snprintf(text, sizeof text, a > 0 && b > 0 ? "%.2f" : "-", a / b);
-    put_cell(f, text);
+    page_cell(f, text);
 }
 
 /* Ratios to the fastest peer at each recall, build and bytes to those of the reference. */
@@ -183,7 +81,7 @@ static void put_ratios(FILE *f, const struct outcomes *all, size_t from, size_t 
         if (!r->own)
             continue;
         fputs("<tr>", f);
-        put_name(f, r, i - from);
+        page_name(f, r->index, i - from);
         for (size_t t = 0; t < r->ntargets; t++)
             put_ratio(f, compare_best(all, from, to, r, t));
         if (reference) {
@@ -201,16 +99,16 @@ static void put_point(FILE *f, const struct outcome *r, const struct outcome_poi
 {
     char b[DISPLAY_MAX];
     fputs("<tr>", f);
-    put_name(f, r, color);
-    put_cell(f, display_effort(b, p->effort, p->setting));
+    page_name(f, r->index, color);
+    page_cell(f, display_effort(b, p->effort, p->setting));
     snprintf(b, sizeof b, "%.4f", p->recall);
-    put_cell(f, b);
+    page_cell(f, b);
     const double rates[] = {p->qps,    p->qps_single, p->qps_batch, p->mean_us,
                             p->p50_us, p->p95_us,     p->p99_us,    p->p999_us};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
-        put_cell(f, display_rate(b, rates[i]));
-    put_cell(f, display_count(b, p->distances));
-    put_cell(f, display_count(b, p->hops));
+        page_cell(f, display_rate(b, rates[i]));
+    page_cell(f, display_count(b, p->distances));
+    page_cell(f, display_count(b, p->hops));
     fputs("</tr>\n", f);
 }
 
@@ -319,7 +217,8 @@ static void put_bars(FILE *f, const struct outcomes *all, size_t from, size_t to
             display_bytes(values[count], v);
         else
             display_seconds(values[count], v);
-        bars[count] = (struct svg_bar){r->index, values[count], v, (unsigned)count};
+        bars[count] = (struct svg_bar){
+            .name = r->index, .value = values[count], .length = v, .color = (unsigned)count};
     }
     const char *title = memory ? "Memory" : "Build time";
     fprintf(f, "<figure><h3>%s; less is better</h3>\n", title);
@@ -363,18 +262,16 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
 
 ann_err outcome_write_html(const struct outcomes *all, const char *command, FILE *f)
 {
-    put_head(f, command);
+    const struct page_about about = {"annbench", ann_version(), ann_isa(), command};
+    page_begin(f, &about);
     for (size_t i = 0; i < all->count;) {
         const size_t end = outcomes_group_end(all, i);
         put_group(f, all, i, end);
         i = end;
     }
-    fputs("<p class=\"dim foot\">Recall is the share of the true k nearest found, by distance, "
-          "each id "
-          "once. Queries/s at a recall are interpolated on the best points (logarithm of "
-          "queries/s "
-          "over recall); &gt;= means that the lowest effort was above that recall already."
-          "</p>\n</main>\n</body>\n</html>\n",
-          f);
+    page_end(f, "Recall is the share of the true k nearest found, by distance, each id once. "
+                "Queries/s at a recall are interpolated on the best points (logarithm of "
+                "queries/s over recall); >= means that the lowest effort was above that recall "
+                "already.");
     return ferror(f) ? ANN_FAIL(ANN_EIO, "the report cannot be written") : ANN_OK;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# rag eval: the table of searches and of the index, its JSON, runs in and out, a store of its own that goes, a store that stays,
-# and what is refused.
+# rag eval: the tables of searches, of the index and of chunks, their JSON and pages, runs in and out,
+# a store of its own that goes, a store that stays, and what is refused.
 set -u
 : "${top_srcdir:=$(dirname "$0")/..}" "${top_builddir:=.}"
 rag=$(cd "$top_builddir" && pwd)/rag/rag
@@ -118,6 +118,71 @@ gives 0 -s many search "more than two"
 gives 0 -s many eval ann
 says '"queries":3'
 "$rag" config unset search.log
+
+# ---- chunks: two articles of three paragraphs each; answers of which two can be found ----
+mkdir a
+python3 - >a/corpus.jsonl <<'PY' || fail "no articles"
+import json
+for t in ("Boats", "Trains"):
+    for i in range(3):
+        filler = " ".join(f"Part {i} of {t} has remark {k} about nothing in particular." for k in range(12))
+        text = f"{filler} The keel of number {i} weighs {t[0]}{i}7 tonnes. {filler}"
+        print(json.dumps({"_id": f"{t}_{i}", "title": t, "text": text}))
+PY
+cat >a/queries.jsonl <<'J'
+{"_id": "1", "text": "how much weighs the keel of number 1 in Boats", "answers": ["nowhere", "B17 tonnes"]}
+{"_id": "2", "text": "what weighs the keel of number 2 in Trains", "answers": ["T27"]}
+{"_id": "3", "text": "remark", "answers": ["B17 tonnes"]}
+J
+printf '1\tBoats_1\t1\n2\tTrains_2\t1\n3\tTrains_0\t1\n' >a/qrels.tsv
+gives 0 eval chunks a --join --sizes 40,400 --tokens 300 --html page.html
+lines 2
+says '"documents":2,"questions":2,"size":40' && says '"whole":1'
+[ "$(sed -n 's/.*"chunks":\([0-9]*\),.*/\1/p' out | sort -rnc 2>&1)" = "" ] || fail "larger sizes give more chunks"
+grep -q '<svg' page.html && grep -q '40 tokens' page.html || fail "page.html has no plot"
+[ -z "$(ls tmp)" ] || fail "left behind: $(ls tmp)"
+gives 0 eval chunks a --sizes 60 # not joined
+says '"documents":6'
+script -qec "stty cols 160; '$rag' eval chunks a --join --sizes 60" /dev/null >out 2>err </dev/null
+says 'in 1000 tokens' && says 'IoU'
+gives 1 eval chunks c # no answers
+talks 'no question has an answer'
+gives 1 eval chunks a --sizes 20
+talks 'chunk.tokens is 20'
+gives 2 eval chunks a --sizes 60,
+gives 2 -s kept eval chunks a
+gives 1 eval chunks a --modes text,fast
+RAG_CHUNK_TOKENS=40 "$rag" -q -s small add --source s - <a/corpus.jsonl && "$rag" -q -s usual add --source s - <a/corpus.jsonl
+[ "$("$rag" -s small ls | grep -o '"chunks":[0-9]*' | cut -d: -f2)" -gt "$("$rag" -s usual ls | grep -o '"chunks":[0-9]*' | cut -d: -f2)" ] ||
+    fail "RAG_CHUNK_TOKENS cuts no smaller"
+
+# ---- pages ----
+# page: page.html is whole, well-formed, and asks for nothing from elsewhere.
+page() {
+    python3 - "$@" <<'PY' || fail "page.html"
+import re, sys
+import xml.etree.ElementTree as tree
+text = open("page.html", encoding="utf-8").read()
+body = text[text.index("<html"):]
+tree.fromstring(re.sub(r"<style>.*?</style>", "", body, flags=re.S))
+assert not re.search(r"(src|href|url\()", body), "it is not self-contained"
+for wanted in sys.argv[1:]:
+    assert wanted in text, wanted
+PY
+}
+page 'eval chunks a --join' 'IoU' '<svg'
+gives 0 eval retrieval c --modes text,static --html page.html
+page 'class="mark"' 'nDCG@10' 'static - text'
+gives 0 eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv --run run-text.trec --html page.html
+page 'run-text.trec'
+gives 0 -s many eval ann --sample 40 --html page.html --efforts 10,100
+page 'polyline' 'effort 10'
+cp run-text.trec '<b>&"x"'
+gives 0 eval retrieval --queries c/queries.jsonl --qrels c/qrels.tsv --run '<b>&"x"' --html page.html
+page '&lt;b&gt;&amp;&quot;x&quot;'
+gives 1 eval retrieval c --modes text --html nowhere/page.html
+lines 1
+talks 'nowhere/page.html'
 
 # ---- refused ----
 gives 2 eval everything

@@ -91,6 +91,17 @@ if command -v script >/dev/null; then
     says 'token F1                   55.56' && says 'unanswerable refused       50.00' && says 'cosines by static:english-v1'
 fi
 
+# ---- the page ----
+gives 0 eval answers --queries queries.jsonl --unanswerable none.jsonl --answers answers.jsonl --html page.html
+grep -q '<td>55.56</td>' page.html || fail "F1 is not in the page"
+[ "$(grep -c '<svg' page.html)" -eq 2 ] || fail "$(grep -c '<svg' page.html) plots"
+grep -Eq 'https?://[^w]|<script' page.html && fail "the page needs something from elsewhere"
+sed 's/"sources"/"model": "<b>\&amp;", "sources"/' answers.jsonl >bold.jsonl
+gives 0 eval answers --queries queries.jsonl --answers bold.jsonl --html page.html
+grep -q '<b>' page.html && fail "a model's name is markup"
+gives 1 eval answers --queries queries.jsonl --answers answers.jsonl --html nowhere/page.html
+talks nowhere/page.html
+
 # ---- hostile files ----
 gives 4 eval answers --queries answers.jsonl --answers answers.jsonl # has answers, and texts in none
 talks 'answers.jsonl: line 1 has no text or question'

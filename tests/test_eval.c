@@ -1,5 +1,6 @@
-/* test_eval.c - metrics of retrieval by hand-made cases, chance, and what a collection refuses;
- * tests/rag_eval_trec.sh compares with trec_eval itself. */
+/* test_eval.c - metrics of retrieval by hand-made cases, chance, what a collection refuses, where
+ * answers stand, chunks against them by hand, and an index against a scan; tests/rag_eval_trec.sh
+ * compares with trec_eval itself. */
 #include <config.h>
 
 #include <check.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rag/eval/metrics.h"
+#include "rag/eval/collection.h"
 
 static char dir[64];
 
@@ -259,6 +260,285 @@ START_TEST(runs)
 }
 END_TEST
 
+/* ---- answers in articles ---- */
+
+static rag_collection *open_articles(const char *corpus, const char *queries, const char *qrels,
+                                     int join, size_t every, rag_err want)
+{
+    rag_collection_options o = RAG_COLLECTION_OPTIONS_INIT;
+    rag_collection *c = NULL;
+    o.corpus = corpus;
+    o.queries = queries;
+    o.qrels = qrels;
+    o.join = join;
+    o.spans = 1;
+    o.every = every;
+    const rag_err err = rag_collection_open(&o, &c);
+    ck_assert_msg(err == want, "%d: %s", err, rag_error_message());
+    return c;
+}
+
+/* The text between, in a buffer of its own. */
+static const char *cut_out(const rag_collection *c, size_t document, size_t from, size_t to)
+{
+    static char buf[256];
+    ck_assert_uint_le(to, strlen(c->documents[document].text));
+    snprintf(buf, sizeof buf, "%.*s", (int)(to - from), c->documents[document].text + from);
+    return buf;
+}
+
+static void check_span(const rag_collection *c, size_t q, const char *answer,
+                       const char *sentences)
+{
+    const struct eval_span *s = &c->questions[q].span;
+    ck_assert_str_eq(cut_out(c, s->document, s->answer, s->answer_end), answer);
+    ck_assert_str_eq(cut_out(c, s->document, s->start, s->end), sentences);
+}
+
+static const char *articles(void)
+{
+    return put("articles", "{\"_id\": \"b0\", \"title\": \"B\", \"text\": \"A Caten. The cat ran. "
+                           "It slept.\"}\n"
+                           "{\"_id\": \"a0\", \"title\": \"A\", \"text\": \"The cat is here.\"}\n"
+                           "{\"_id\": \"b1\", \"title\": \"B\", \"text\": \"Cafe\\u0301 is open. "
+                           "One two. Three four five.\"}\n");
+}
+
+/* In the judged document, as a whole word, in normalised text; over two sentences. */
+START_TEST(spans)
+{
+    const char *q =
+        put("q", "{\"_id\": \"1\", \"text\": \"x\", \"answers\": [\"cat\"]}\n"
+                 "{\"_id\": \"2\", \"text\": \"x\", \"answers\": [\"\", \"dog\", \"Caf\\u00e9\"]}\n"
+                 "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"two. Three\"]}\n"
+                 "{\"_id\": \"4\", \"text\": \"x\", \"answers\": [\"ate\"]}\n"
+                 "{\"_id\": \"5\", \"text\": \"x\", \"answers\": [\"here\"]}\n"
+                 "{\"_id\": \"6\", \"text\": \"x\"}\n");
+    const char *r = put("r", "1 b0 1\n2 b1 2\n3 b1 1\n4 b0 1\n5 b0 1\n5 a0 0\n6 a0 1\n");
+    for (int join = 0; join < 2; join++) {
+        rag_collection *c = open_articles(articles(), q, r, join, 1, RAG_OK);
+        ck_assert_uint_eq(c->ndocuments, join ? 2 : 3);
+        check_span(c, 0, "cat", "The cat ran.");
+        check_span(c, 1, "Caf\xc3\xa9", "Caf\xc3\xa9 is open.");
+        check_span(c, 2, "two. Three", "One two. Three four five.");
+        check_span(c, 3, "ate", "A Caten."); /* nowhere as a word: within one */
+        ck_assert_uint_eq(c->questions[4].span.end, 0);
+        ck_assert_uint_eq(c->questions[5].span.end, 0);
+        rag_collection_close(c);
+    }
+    open_articles(articles(), put("q", "{\"_id\": \"6\", \"text\": \"x\"}\n"), r, 0, 1, RAG_ENOENT);
+    const char *bare = put("bare", "b0\tThe cat is here.\n");
+    open_articles(bare, put("q", "{\"_id\":\"1\",\"text\":\"x\",\"answers\":[\"cat\"]}\n"), r, 1, 1,
+                  RAG_EFORMAT); /* no title */
+}
+END_TEST
+
+/* Grades follow their documents, the highest stays, and with each second question goes the other
+ * half of them. */
+START_TEST(joined_grades)
+{
+    const char *q = put("q", "{\"_id\": \"1\", \"text\": \"x\"}\n{\"_id\": \"2\", \"text\": \"x\"}\n"
+                             "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"cat\"]}\n");
+    const char *r = put("r", "1 b0 1\n2 a0 1\n2 b1 1\n3 b1 2\n3 b0 3\n3 a0 1\n");
+    rag_collection *c = open_articles(articles(), q, r, 1, 2, RAG_OK);
+    rag_collection_info info = {.size = sizeof info};
+    ck_assert_int_eq(rag_collection_get_info(c, &info), RAG_OK);
+    ck_assert_uint_eq(info.questions, 2);
+    ck_assert_uint_eq(info.judgments, 3);
+    ck_assert_str_eq(c->questions[1].id, "3");
+    ck_assert_uint_eq(c->questions[1].grades, 2);
+    ck_assert_str_eq(c->grades[c->questions[1].first].document, "A");
+    ck_assert_str_eq(c->grades[c->questions[1].first + 1].document, "B");
+    ck_assert_int_eq(c->grades[c->questions[1].first + 1].grade, 3);
+    ck_assert_str_eq(c->documents[1].text, "A Caten. The cat ran. It slept.\n\n"
+                                           "Caf\xc3\xa9 is open. One two. Three four five.");
+    rag_collection_close(c);
+}
+END_TEST
+
+/* ---- over a store ---- */
+
+static const char *setting(void *arg, const char *name)
+{
+    const char *const *s = arg;
+    for (; *s; s += 2)
+        if (strcmp(*s, name) == 0)
+            return s[1];
+    return NULL;
+}
+
+static rag_store *open_store(const char *name, const char *const *settings)
+{
+    rag_options o = RAG_OPTIONS_INIT;
+    rag_store *s = NULL;
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    o.access = RAG_CREATE;
+    o.embedder = "builtin:hash-v1";
+    o.setting = setting;
+    o.setting_arg = (void *)settings;
+    const rag_err err = rag_open(path, &o, &s);
+    ck_assert_msg(!err, "%s", rag_error_message());
+    return s;
+}
+
+static const char *const plain[] = {NULL};
+
+/* Documents of one chunk each: 8, 4 and 5 words; "keel" stands in one of them. */
+START_TEST(chunks_by_hand)
+{
+    const char *docs = put("d", "{\"_id\": \"a\", \"text\": \"The keel is of lead. It is heavy.\"}\n"
+                                "{\"_id\": \"b\", \"text\": \"Rudders are of wood.\"}\n"
+                                "{\"_id\": \"c\", \"text\": \"Nothing is of any use.\"}\n");
+    const char *q = put("q", "{\"_id\": \"1\", \"text\": \"keel lead\", \"answers\": [\"lead\"]}\n");
+    rag_collection *c = open_articles(docs, q, put("r", "1 a 1\n"), 0, 1, RAG_OK);
+    rag_store *s = open_store("chunks", plain);
+    rag_chunk_eval_options o = RAG_CHUNK_EVAL_OPTIONS_INIT;
+    rag_search_params text = RAG_SEARCH_PARAMS_INIT, any = RAG_SEARCH_PARAMS_INIT;
+    rag_chunk_eval e;
+    ck_assert_int_eq(rag_collection_add(s, c, NULL), RAG_OK);
+    text.mode = RAG_TEXT; /* finds "a" alone */
+    any.mode = RAG_EXACT; /* ranks all */
+    o.search = &text;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_OK);
+    ck_assert_uint_eq(e.questions, 1);
+    ck_assert_uint_eq(e.chunks, 3);
+    ck_assert_double_eq(e.first.recall, 1);
+    ck_assert_double_eq(e.first.whole, 1);
+    ck_assert_double_eq(e.first.passages, 1);
+    ck_assert_double_eq_tol(e.first.precision, 5.0 / 8, 1e-12);
+    ck_assert_double_eq_tol(e.first.iou, 5.0 / 8, 1e-12);
+    ck_assert_double_eq_tol(e.precision, 5.0 / 8, 1e-12);
+    o.search = &any;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_OK);
+    ck_assert_double_eq(e.first.passages, 3);
+    ck_assert_double_eq_tol(e.first.precision, 5.0 / 17, 1e-12);
+    ck_assert_double_eq(e.within.passages, 3);
+    o.tokens = 1; /* room for none */
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_OK);
+    ck_assert_double_eq(e.within.passages, 0);
+    ck_assert_double_eq(e.within.recall, 0);
+    ck_assert_double_eq(e.within.precision, 0);
+    o.k = 201;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_EINVAL);
+    rag_document other = {.size = sizeof other, .source = "a", .text = "Keel", .bytes = 4};
+    ck_assert_int_eq(rag_add_texts(s, &other, 1, NULL, NULL), RAG_OK);
+    o.k = 5;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_EMISMATCH);
+    rag_close(s);
+    rag_collection_close(c);
+}
+END_TEST
+
+/* An answer that no chunk holds whole is found in part by either half. */
+START_TEST(chunks_cut)
+{
+    char text[4096], line[4200];
+    const char *const small[] = {"chunk.tokens", "24", NULL};
+    size_t n = 0;
+    for (int i = 0; i < 120; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "word%d ", i);
+    snprintf(line, sizeof line, "{\"_id\": \"a\", \"text\": \"%s\"}\n", text);
+    const char *docs = put("d", line);
+    snprintf(line, sizeof line, "{\"_id\": \"1\", \"text\": \"word5\", \"answers\": [\"%.*s\"]}\n",
+             (int)(strstr(text, " word100") - text), text);
+    rag_collection *c = open_articles(docs, put("q", line), put("r", "1 a 1\n"), 0, 1, RAG_OK);
+    rag_store *s = open_store("cut", small);
+    rag_chunk_eval_options o = RAG_CHUNK_EVAL_OPTIONS_INIT;
+    rag_search_params exact = RAG_SEARCH_PARAMS_INIT;
+    rag_chunk_eval e;
+    ck_assert_int_eq(rag_collection_add(s, c, NULL), RAG_OK);
+    exact.mode = RAG_EXACT;
+    o.search = &exact;
+    o.k = 1;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_OK);
+    ck_assert_uint_gt(e.chunks, 4);
+    ck_assert_double_eq(e.first.whole, 0);
+    ck_assert_double_gt(e.first.recall, 0);
+    ck_assert_double_lt(e.first.recall, 0.5);
+    ck_assert_double_eq(e.first.precision, 1); /* all of it is one sentence */
+    o.k = 200;
+    ck_assert_int_eq(rag_eval_chunks(s, c, &o, &e), RAG_OK);
+    ck_assert_double_eq(e.first.recall, 1);
+    ck_assert_double_eq(e.precision, 1);
+    rag_close(s);
+    rag_collection_close(c);
+}
+END_TEST
+
+static rag_store *many_texts(const char *name, const char *const *settings, size_t n)
+{
+    rag_store *s = open_store(name, settings);
+    rag_document *docs = calloc(n, sizeof *docs);
+    char(*texts)[96] = calloc(n, sizeof *texts);
+    ck_assert(docs && texts);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(texts[i], sizeof *texts, "thing %zu of kind %zu is %zu long and %zu wide", i,
+                 i * 7919 % 97, i * 31 % 89, i * i % 1009);
+        docs[i] = (rag_document){.size = sizeof *docs,
+                                 .source = texts[i],
+                                 .text = texts[i],
+                                 .bytes = strlen(texts[i])};
+    }
+    ck_assert_int_eq(rag_add_texts(s, docs, n, NULL, NULL), RAG_OK);
+    free(docs);
+    free(texts);
+    return s;
+}
+
+/* A scan loses nothing; of a graph recall grows with effort, to all of it. */
+START_TEST(index_recall)
+{
+    const char *const graph[] = {"index.scan_mb", "1", NULL};
+    const size_t efforts[] = {10, 100, 3000}, wrong[] = {5, 5}, large[] = {2000000};
+    rag_ann_eval_options o = RAG_ANN_EVAL_OPTIONS_INIT;
+    rag_ann_eval *e = NULL;
+    rag_status st = {.size = sizeof st};
+    rag_store *s = many_texts("scan", plain, 300);
+    o.sample = 50;
+    ck_assert_int_eq(rag_eval_ann(s, &o, &e), RAG_OK);
+    ck_assert(e->exact && e->npoints == 1 && e->queries == 50 && e->vectors == 300);
+    ck_assert_double_eq(e->points[0].recall, 1);
+    ck_assert_double_eq(e->points[0].recall10, 1);
+    rag_ann_eval_free(e);
+    rag_close(s);
+
+    s = many_texts("graph", graph, 2500);
+    ck_assert_int_eq(rag_get_status(s, &st), RAG_OK);
+    ck_assert(!st.index_exact && st.effort == 0);
+    o.k = 20;
+    o.efforts = efforts;
+    o.nefforts = 3;
+    o.target = 1;
+    ck_assert_int_eq(rag_eval_ann(s, &o, &e), RAG_OK);
+    ck_assert(!e->exact && e->npoints == 3 && !e->kept && e->effort == 64);
+    ck_assert_double_le(e->points[0].recall, e->points[1].recall);
+    ck_assert_double_lt(e->points[0].recall, 1);
+    ck_assert_double_eq(e->points[2].recall, 1);
+    ck_assert_uint_eq(e->chosen, e->points[1].low >= 1 ? 100 : 3000);
+    rag_ann_eval_free(e);
+    ck_assert_int_eq(rag_set_effort(s, 77), RAG_OK);
+    ck_assert_int_eq(rag_set_effort(s, large[0]), RAG_EINVAL);
+    rag_close(s);
+
+    s = open_store("graph", graph);
+    ck_assert_int_eq(rag_get_status(s, &st), RAG_OK);
+    ck_assert_uint_eq(st.effort, 77);
+    o.queries = put("q", "1\tthing 5 of kind 6\n2\t\n3\t80 long\n");
+    ck_assert_int_eq(rag_eval_ann(s, &o, &e), RAG_OK);
+    ck_assert(e->kept && e->effort == 77);
+    ck_assert_uint_eq(e->queries, 2); /* a question without words has no direction */
+    rag_ann_eval_free(e);
+    o.efforts = wrong;
+    o.nefforts = 2;
+    ck_assert_int_eq(rag_eval_ann(s, &o, &e), RAG_EINVAL);
+    o.efforts = large;
+    o.nefforts = 1;
+    ck_assert_int_eq(rag_eval_ann(s, &o, &e), RAG_EINVAL);
+    rag_close(s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("eval");
@@ -273,6 +553,11 @@ int main(void)
     tcase_add_test(c, formats);
     tcase_add_test(c, refused);
     tcase_add_test(c, runs);
+    tcase_add_test(c, spans);
+    tcase_add_test(c, joined_grades);
+    tcase_add_test(c, chunks_by_hand);
+    tcase_add_test(c, chunks_cut);
+    tcase_add_test(c, index_recall);
     suite_add_tcase(s, m);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -87,16 +87,12 @@ static const struct command commands[] = {
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
     {"eval", "retrieval|ann|chunks|answers [FOLDER]",
      "Measure searches, the index, how texts are cut, and answers.",
-     "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. Without --store "
-     "its "
-     "documents go into a store that is thrown away afterwards; with it they are added there, "
-     "and "
-     "without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
-     "the "
-     "store's index with exact search over its own vectors, at several efforts, by --queries, "
-     "by "
-     "the questions that search.log has kept, or by passages of the store. answers judges "
-     "answers "
+     "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. retrieval puts its "
+     "documents into a store that is thrown away afterwards; with --store they are added there, "
+     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
+     "the store's index with exact search over its own vectors, at several efforts, by "
+     "--queries, by the questions that search.log has kept, or by passages of the store. chunks "
+     "tells passages of which size hold best what answers the questions. answers judges answers "
      "against references of --queries: those of a file, or of the model, which is asked as ask "
      "does.",
      "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
@@ -181,8 +177,8 @@ static const struct cmd_option options[] = {
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, " eval ",
-     "passages asked for (default 200, as many as a search looks at; of chunks 5, of answers "
-     "10)"},
+     "of ann: vectors asked for (default 200, as many as a search looks at); of chunks and "
+     "answers: passages (default 5, 10)"},
     {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm eval ",
      "only documents for which it holds; may be given again"},
     {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask eval ",
@@ -278,6 +274,8 @@ static const struct cmd_option options[] = {
      "of ann: keep the smallest effort whose interval lies at or above it as the store's"},
     {"sample", 0, "N", CMD_COUNT, AT(sample), 0, 1, 100000, NULL, " eval ",
      "of ann: queries at most (default 500)"},
+    {"html", 0, "FILE", CMD_TEXT, AT(html), 0, 0, 0, NULL, " eval ",
+     "write the figures as a page with plots, too"},
     {"sizes", 0, "LIST", CMD_TEXT, AT(sizes), 0, 0, 0, NULL, " eval ",
      "of chunks: tokens that a passage is cut to, with commas (default 60,90,120,180,240,360)"},
     {"tokens", 0, "N", CMD_COUNT, AT(tokens), 0, 1, 1000000, NULL, " eval ",
@@ -336,6 +334,7 @@ const struct program rag_program = {
 int main(int argc, char **argv)
 {
     struct args a;
+    report_called(argc, argv); /* before they are sorted */
     const int status = args_read(&rag_program, argc, argv, &a);
     if (status >= 0)
         return status;

@@ -32,7 +32,7 @@ struct args {
     const char *store, *embedder, *lang, *mode, *rerank, *model, *format, *meta, *output, *side;
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
-    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts, *sizes;
+    const char *corpus, *queries, *qrels, *modes, *run_out, *efforts, *sizes, *html;
     const char *answers, *answers_out, *unanswerable;
     struct cmd_list include, exclude, where, pins, judge, runs, refusals;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
@@ -134,6 +134,20 @@ rag_err print_hits(const struct args *a, const rag_hits *h);
 const char *print_size(char buf[32], uint64_t bytes);
 /* "docs/a.md:12-18" or "docs/a.pdf, page 3". */
 void print_place(char *buf, size_t room, const rag_hit *h);
+
+/* ---- the page of --html (report.c); its parts are ann/io's page and svg ---- */
+
+void report_called(int argc, char **argv);
+rag_err report_begin(const struct args *a, FILE **out);
+/* Closes f, whether all went well or not. */
+rag_err report_end(const struct args *a, FILE *f, const char *foot);
+/* A heading and a line below it; "</section>" ends it. */
+void report_section(FILE *f, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* heads: NULL-ended. */
+void report_table(FILE *f, const char *const *heads);
+void report_table_end(FILE *f);
+void report_cell(FILE *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- settings (config.c): flag > environment > store > user > default ---- */
 

@@ -3,9 +3,11 @@
  * Place: rag/cli. */
 #include <config.h>
 
+#include <math.h>
 #include <sys/stat.h>
 
 #include "ann/base/error.h"
+#include "ann/io/svg.h"
 #include "rag/cli/cli.h"
 
 #define EFFORTS_MOST 64
@@ -68,6 +70,93 @@ static rag_err json_points(const rag_ann_eval *e, const char *from)
     return err;
 }
 
+/* ---- the page ---- */
+
+static void page_points(FILE *f, const rag_ann_eval *e)
+{
+    static const char *const heads[] = {"effort", "recall", "95 %",   "of 10", "mean µs",
+                                        "p50",    "p95",    "p99 µs", "",      NULL};
+    report_table(f, heads);
+    for (size_t i = 0; i < e->npoints; i++) {
+        const rag_ann_point *p = &e->points[i];
+        fputs("<tr>", f);
+        report_cell(f, p->effort ? "%zu" : "exact", p->effort);
+        report_cell(f, "%.3f", 100 * p->recall);
+        report_cell(f, "%.2f–%.2f", 100 * p->low, 100 * p->high);
+        report_cell(f, "%.3f", 100 * p->recall10);
+        report_cell(f, "%.0f", p->mean_us);
+        report_cell(f, "%.0f", p->p50_us);
+        report_cell(f, "%.0f", p->p95_us);
+        report_cell(f, "%.0f", p->p99_us);
+        report_cell(f, "%s%s", mark_of(e, p),
+                    e->chosen && p->effort == e->chosen ? " takes the target" : "");
+        fputs("</tr>\n", f);
+    }
+    report_table_end(f);
+}
+
+/* Median and 99th percentile of latency against recall. */
+static void page_lines(FILE *f, const rag_ann_eval *e)
+{
+    struct svg_point points[2][EFFORTS_MOST];
+    char notes[EFFORTS_MOST][128];
+    double left = 1;
+    const size_t n = e->npoints < EFFORTS_MOST ? e->npoints : EFFORTS_MOST;
+    for (size_t i = 0; i < n; i++) {
+        const rag_ann_point *p = &e->points[i];
+        snprintf(notes[i], sizeof notes[i], "effort %zu: recall %.4f, p50 %.0f µs, p99 %.0f µs",
+                 p->effort, p->recall, p->p50_us, p->p99_us);
+        points[0][i] = (struct svg_point){p->recall, p->p50_us, notes[i]};
+        points[1][i] = (struct svg_point){p->recall, p->p99_us, notes[i]};
+        left = fmin(left, p->recall);
+    }
+    const struct svg_series series[] = {{points[0], n, 0, false}, {points[1], n, 0, true}};
+    const struct svg_axes axes = {"Latency against recall", "recall",
+                                  "µs (log), less is better",
+                                  fmin(0.99, floor(left * 50) / 50), 1};
+    fputs("<figure><h3>Latency: median solid, 99th percentile dashed</h3>\n", f);
+    svg_lines(f, &axes, series, 2);
+    fputs("</figure>\n", f);
+}
+
+static void page_bars(FILE *f, const rag_ann_eval *e)
+{
+    struct svg_bar bars[EFFORTS_MOST];
+    char names[EFFORTS_MOST][32], values[EFFORTS_MOST][32];
+    const size_t n = e->npoints < EFFORTS_MOST ? e->npoints : EFFORTS_MOST;
+    for (size_t i = 0; i < n; i++) {
+        const rag_ann_point *p = &e->points[i];
+        snprintf(names[i], sizeof names[i], "effort %zu", p->effort);
+        snprintf(values[i], sizeof values[i], "%.2f", 100 * p->recall);
+        bars[i] = (struct svg_bar){p->effort ? names[i] : "exact", values[i], 100 * p->recall,
+                                   p->effort == e->effort, 100 * p->low, 100 * p->high};
+    }
+    fputs("<figure><h3>Recall by effort with 95 % interval; the one in use stands out</h3>\n",
+          f);
+    svg_bars(f, "Recall by effort", bars, n);
+    fputs("</figure>\n", f);
+}
+
+static rag_err write_page(const struct args *a, const rag_ann_eval *e, const char *from)
+{
+    FILE *f = NULL;
+    rag_err err = report_begin(a, &f);
+    if (err)
+        return err;
+    report_section(f, run_store_dir(a), "%llu vectors, %zu queries (%s), k = %zu",
+                   (unsigned long long)e->vectors, e->queries, from, e->k);
+    page_points(f, e);
+    fputs("<div class=\"plots\">\n", f);
+    page_lines(f, e);
+    page_bars(f, e);
+    fputs("</div>\n</section>\n", f);
+    return report_end(a, f,
+                      "Recall: the share of the k nearest, by exact search over the index's own "
+                      "vectors, that the index finds; a result counts if it is as near as the "
+                      "k-th true one. Intervals: the middle 95 % of 1,000 bootstrap samples. "
+                      "Times are of one search on one thread.");
+}
+
 /* The effort that the target takes becomes the store's. */
 static rag_err keep_effort(const struct args *a, rag_store *s, const rag_ann_eval *e)
 {
@@ -116,6 +205,8 @@ int eval_ann(struct args *a)
         err = json_points(e, from);
     else if (!err)
         print_points(e, from);
+    if (!err && a->html)
+        err = write_page(a, e, from);
     if (!err)
         err = keep_effort(a, s, e);
     rag_ann_eval_free(e);

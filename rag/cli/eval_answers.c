@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "ann/base/error.h"
+#include "ann/io/page.h"
+#include "ann/io/svg.h"
 #include "rag/cli/cli.h"
 
 static const char *const labels[RAG_ANSWER_METRICS] = {
@@ -111,6 +113,81 @@ static rag_err json_each(const rag_answer_eval *e)
     return err;
 }
 
+/* ---- the page ---- */
+
+static void page_rows(FILE *f, const rag_answer_eval *e)
+{
+    static const char *const heads[] = {"of 100", "mean", "95 %", "answers", NULL};
+    report_table(f, heads);
+    for (size_t m = 0; m < RAG_ANSWER_METRICS; m++) {
+        if (e->count[m] == 0)
+            continue;
+        fputs("<tr>", f);
+        page_name(f, labels[m], m);
+        report_cell(f, "%.2f", 100 * e->mean[m]);
+        report_cell(f, "%.1f–%.1f", 100 * e->low[m], 100 * e->high[m]);
+        report_cell(f, "%zu", e->count[m]);
+        fputs("</tr>\n", f);
+    }
+    report_table_end(f);
+}
+
+/* Bars begin at 0; a cosine may lie below. */
+static double above_0(double v)
+{
+    return v > 0 ? 100 * v : 0;
+}
+
+static void page_bars(FILE *f, const rag_answer_eval *e, const char *title, size_t first,
+                      size_t last)
+{
+    struct svg_bar bars[RAG_ANSWER_METRICS];
+    char values[RAG_ANSWER_METRICS][32];
+    size_t n = 0;
+    for (size_t m = first; m <= last; m++) {
+        if (e->count[m] == 0)
+            continue;
+        snprintf(values[n], sizeof *values, "%.2f", 100 * e->mean[m]);
+        bars[n] = (struct svg_bar){.name = labels[m],
+                                   .value = values[n],
+                                   .length = above_0(e->mean[m]),
+                                   .color = (unsigned)m,
+                                   .low = above_0(e->low[m]),
+                                   .high = above_0(e->high[m])};
+        n++;
+    }
+    if (n == 0)
+        return;
+    fprintf(f, "<figure><h3>%s</h3>\n", title);
+    svg_bars(f, title, bars, n);
+    fputs("</figure>\n", f);
+}
+
+static rag_err write_page(const struct args *a, const rag_answer_eval *e)
+{
+    FILE *f = NULL;
+    rag_err err = report_begin(a, &f);
+    if (err)
+        return err;
+    report_section(f, e->model ? e->model : "answers",
+                   "%zu questions, %zu answerable, %zu not; %zu answers, %zu cut at the model's "
+                   "limit; cosines by %s, z %.1f",
+                   e->n, e->answerable, e->unanswerable, e->answers, e->cut,
+                   e->embedder ? e->embedder : "none", e->cosine_z);
+    page_rows(f, e);
+    fputs("<div class=\"plots\">\n", f);
+    page_bars(f, e, "Answers and references; more is better", RAG_ANSWER_EXACT,
+              RAG_ANSWER_SHUFFLED);
+    page_bars(f, e, "Citations and refusals", RAG_ANSWER_VALID, RAG_ANSWER_REFUSED_WRONGLY);
+    fputs("</div>\n</section>\n", f);
+    return report_end(
+        a, f,
+        "Exact match and F1 by SQuAD's rules, ROUGE-L as rouge_score without stemming; of "
+        "several references the best. Shuffled: answers with other answers' references; z: "
+        "standard deviations of a shuffle's mean between the two. Intervals: the middle 95 % of "
+        "1,000 bootstrap samples of the answers.");
+}
+
 static rag_err show(const struct args *a, const rag_answer_eval *e)
 {
     if (e->strangers)
@@ -183,6 +260,8 @@ int eval_answers(struct args *a)
         err = run_library(rag_eval_answers(s, &o, &e));
     if (!err)
         err = show(a, e);
+    if (!err && a->html)
+        err = write_page(a, e);
     if (!err && e->failed)
         err = (rag_err)ANN_FAIL((ann_err)RAG_EPARTIAL, "%zu of %zu questions got no answer",
                                 e->failed, e->n);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ann/base/error.h"
+#include "ann/io/svg.h"
 #include "rag/cli/cli.h"
 
 #define SIZES_MOST 32
@@ -89,6 +90,82 @@ static rag_err json_lines(const struct chunking *w)
     return err;
 }
 
+/* ---- the page ---- */
+
+static void page_figures(FILE *f, const rag_chunk_figures *g)
+{
+    report_cell(f, "%.2f", 100 * g->recall);
+    report_cell(f, "%.1f–%.1f", 100 * g->low, 100 * g->high);
+    report_cell(f, "%.2f", 100 * g->precision);
+    report_cell(f, "%.2f", 100 * g->iou);
+    report_cell(f, "%.2f", 100 * g->whole);
+    report_cell(f, "%.1f", g->passages);
+}
+
+static void page_sizes(FILE *f, const struct chunking *w, bool within)
+{
+    static const char *const heads[] = {
+        "size", "passages",  "mean tokens", "best precision", "recall", "95 %", "precision",
+        "IoU",  "whole", "found", NULL};
+    const rag_chunk_eval *first = &w->found[0];
+    if (within)
+        fprintf(f, "<h3>What %zu tokens have room for</h3>\n", first->tokens);
+    else
+        fprintf(f, "<h3>The first %zu passages</h3>\n", first->k);
+    report_table(f, heads);
+    for (size_t i = 0; i < w->n; i++) {
+        const rag_chunk_eval *e = &w->found[i];
+        fputs("<tr>", f);
+        report_cell(f, "%zu", w->sizes[i]);
+        report_cell(f, "%llu", (unsigned long long)e->chunks);
+        report_cell(f, "%.1f", e->chunk_tokens);
+        report_cell(f, "%.2f", 100 * e->precision);
+        page_figures(f, within ? &e->within : &e->first);
+        fputs("</tr>\n", f);
+    }
+    report_table_end(f);
+}
+
+static void page_bars(FILE *f, const struct chunking *w, bool within)
+{
+    struct svg_bar bars[SIZES_MOST];
+    char names[SIZES_MOST][32], values[SIZES_MOST][32], title[96];
+    for (size_t i = 0; i < w->n; i++) {
+        const rag_chunk_figures *g = within ? &w->found[i].within : &w->found[i].first;
+        snprintf(names[i], sizeof names[i], "%zu tokens", w->sizes[i]);
+        snprintf(values[i], sizeof values[i], "%.2f", 100 * g->recall);
+        bars[i] = (struct svg_bar){names[i],    values[i],    100 * g->recall,
+                                   (unsigned)i, 100 * g->low, 100 * g->high};
+    }
+    snprintf(title, sizeof title, within ? "Recall in %zu tokens" : "Recall of %zu passages",
+             within ? w->found[0].tokens : w->found[0].k);
+    fprintf(f, "<figure><h3>%s; more is better</h3>\n", title);
+    svg_bars(f, title, bars, w->n);
+    fputs("</figure>\n", f);
+}
+
+static rag_err write_page(const struct chunking *w)
+{
+    FILE *f = NULL;
+    rag_err err = report_begin(w->a, &f);
+    if (err)
+        return err;
+    report_section(f, w->info.name, "%zu questions with an answer in %llu documents, mode %s",
+                   w->found[0].questions, (unsigned long long)w->info.documents, w->mode);
+    page_sizes(f, w, false);
+    page_sizes(f, w, true);
+    fputs("<div class=\"plots\">\n", f);
+    page_bars(f, w, false);
+    page_bars(f, w, true);
+    fputs("</div>\n</section>\n", f);
+    return report_end(w->a, f,
+                      "Of the sentences that an answer stands in, in words: recall, the share "
+                      "of them that is in the passages; precision, the share of the passages "
+                      "that is them; IoU, of both together; whole, the share of questions with "
+                      "the answer whole in a passage; best precision, that of all passages "
+                      "that the sentences lie in.");
+}
+
 /* One size, in a store of its own. */
 static rag_err measure(struct chunking *w, size_t size, rag_chunk_eval *out)
 {
@@ -137,6 +214,8 @@ int eval_chunks(struct args *a)
         err = json_lines(&w);
     else if (!err)
         print_table(&w);
+    if (!err && a->html)
+        err = write_page(&w);
     rag_collection_close(w.c);
     return run_end(err);
 }

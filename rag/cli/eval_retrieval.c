@@ -9,6 +9,8 @@
 
 #include "ann/base/error.h"
 #include "ann/base/memory.h"
+#include "ann/io/page.h"
+#include "ann/io/svg.h"
 #include "rag/cli/cli.h"
 
 #define RUNS_MOST 16
@@ -270,6 +272,108 @@ static rag_err json_pairs(const struct retrieval *r)
     return err;
 }
 
+/* ---- the page ---- */
+
+static void page_rows(FILE *f, const struct retrieval *r)
+{
+    const char *heads[NCOLUMNS + 6] = {"", "nDCG@10", "95 %"};
+    size_t n = 3;
+    for (size_t c = 0; c < NCOLUMNS; c++)
+        heads[n++] = columns[c].head;
+    heads[n++] = "p50 ms";
+    heads[n++] = "p95 ms";
+    heads[n] = NULL;
+    report_table(f, heads);
+    for (size_t i = 0; i < r->n; i++) {
+        const rag_run *run = r->runs[i].run;
+        fputs("<tr>", f);
+        page_name(f, r->runs[i].name, i);
+        report_cell(f, "%.2f", 100 * run->mean[RAG_NDCG_10]);
+        report_cell(f, "%.1f–%.1f", 100 * run->low[RAG_NDCG_10], 100 * run->high[RAG_NDCG_10]);
+        for (size_t c = 0; c < NCOLUMNS; c++)
+            report_cell(f, "%.2f", 100 * run->mean[columns[c].metric]);
+        report_cell(f, isnan(run->p50_ms) ? "-" : "%.2f", run->p50_ms);
+        report_cell(f, isnan(run->p95_ms) ? "-" : "%.2f", run->p95_ms);
+        fputs("</tr>\n", f);
+    }
+    report_table_end(f);
+}
+
+static rag_err page_pairs(FILE *f, const struct retrieval *r)
+{
+    static const char *const heads[] = {"nDCG@10 of two compared", "difference", "p", NULL};
+    rag_err err = RAG_OK;
+    if (r->n < 2)
+        return RAG_OK;
+    report_table(f, heads);
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t k = 0; k < i && !err; k++) {
+            double d = 0, p = 0;
+            err = run_library(
+                rag_run_compare(r->runs[i].run, r->runs[k].run, RAG_NDCG_10, &d, &p));
+            fputs("<tr>", f);
+            report_cell(f, "%s - %s", r->runs[i].name, r->runs[k].name);
+            report_cell(f, "%+.2f", 100 * d);
+            report_cell(f, "%.4f", p);
+            fputs("</tr>\n", f);
+        }
+    report_table_end(f);
+    return err;
+}
+
+/* nDCG@10 with its interval, or the median time. */
+static void page_bars(FILE *f, const struct retrieval *r, bool times)
+{
+    const char *title = times ? "Median time of a search, ms; less is better"
+                              : "nDCG@10 with 95 % interval; more is better";
+    struct svg_bar bars[RUNS_MOST];
+    char values[RUNS_MOST][32];
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        const rag_run *run = r->runs[i].run;
+        const double v = times ? run->p50_ms : 100 * run->mean[RAG_NDCG_10];
+        if (isnan(v))
+            continue;
+        snprintf(values[n], sizeof *values, "%.2f", v);
+        bars[n] = (struct svg_bar){.name = r->runs[i].name,
+                                   .value = values[n],
+                                   .length = v,
+                                   .color = (unsigned)i,
+                                   .low = times ? 0 : 100 * run->low[RAG_NDCG_10],
+                                   .high = times ? 0 : 100 * run->high[RAG_NDCG_10]};
+        n++;
+    }
+    if (n == 0)
+        return;
+    fprintf(f, "<figure><h3>%s</h3>\n", title);
+    svg_bars(f, title, bars, n);
+    fputs("</figure>\n", f);
+}
+
+static rag_err write_page(const struct retrieval *r)
+{
+    FILE *f = NULL;
+    rag_err err = report_begin(r->a, &f);
+    if (err)
+        return err;
+    report_section(f, r->info.name, "%llu documents, %llu questions, %llu judgments; of 100",
+                   (unsigned long long)r->info.documents, (unsigned long long)r->info.questions,
+                   (unsigned long long)r->info.judgments);
+    page_rows(f, r);
+    fputs("<div class=\"plots\">\n", f);
+    page_bars(f, r, false);
+    page_bars(f, r, true);
+    fputs("</div>\n", f);
+    err = page_pairs(f, r);
+    fputs("</section>\n", f);
+    const rag_err closed = report_end(
+        r->a, f,
+        "Figures are trec_eval's; documents rank by their best passage. Intervals: the middle "
+        "95 % of 1,000 bootstrap samples of the questions. p: paired, two-sided randomisation "
+        "test of 10,000 exchanges. Times are of searches for 200 passages, one at a time.");
+    return err ? err : closed;
+}
+
 static rag_err show(const struct retrieval *r)
 {
     if (!print_json(r->a))
@@ -335,6 +439,8 @@ int eval_retrieval(struct args *a)
         err = read_runs(&r);
     if (!err)
         err = show(&r);
+    if (!err && a->html)
+        err = write_page(&r);
     rag_close(r.s);
     if (r.scratch[0])
         run_scratch_end(r.scratch);

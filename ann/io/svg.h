@@ -1,8 +1,9 @@
 /* svg.h - plots as inline SVG: lines over two axes, and bars.
  *
- * Place: bench, a leaf.  Colours come from the page: classes s0..s19, axis, grid, label. */
-#ifndef KITH_BENCH_SVG_H
-#define KITH_BENCH_SVG_H
+ * Place: ann/io, a leaf, for the reports of `annbench` and `rag eval`.  Colours come from the
+ * page (page.h): classes s0..s19, axis, grid, label, mark. */
+#ifndef KITH_IO_SVG_H
+#define KITH_IO_SVG_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,8 +36,10 @@ struct svg_bar {
     const char *name, *value;
     double length;
     unsigned color;
+    double low, high; /* ends of an interval about length; both 0: none */
 };
 
+/* From 0 to the largest length or high. */
 void svg_bars(FILE *f, const char *title, const struct svg_bar *bars, size_t count);
 
 /* text with &, <, > and quotes escaped. */

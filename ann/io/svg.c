@@ -1,21 +1,22 @@
 /* svg.c - plots as inline SVG; see svg.h.
  *
- * Place: bench, a leaf.  A plot is 640 x 400 units and as wide as the page lets it be. */
+ * Place: ann/io, a leaf.  A plot is 640 x 400 units and as wide as the page lets it be. */
 #include <config.h>
 
 #include <math.h>
 #include <string.h>
 
-#include "bench/svg.h"
+#include "ann/io/svg.h"
 
-#define WIDTH    640
-#define HEIGHT   400
-#define LEFT     76
-#define RIGHT    20
-#define TOP      16
-#define BOTTOM   56
-#define BAR      34
-#define BAR_LEFT 8
+#define WIDTH     640
+#define HEIGHT    400
+#define LEFT      76
+#define RIGHT     20
+#define TOP       16
+#define BOTTOM    56
+#define BAR       34
+#define BAR_LEFT  8
+#define BAR_RIGHT 110 /* room for the value */
 
 void svg_text(FILE *f, const char *text)
 {
@@ -207,27 +208,47 @@ void svg_lines(FILE *f, const struct svg_axes *axes, const struct svg_series *se
     fputs("</svg>\n", f);
 }
 
+/* Length of v on a scale that ends at `most`. */
+static double bar_length(double v, double most)
+{
+    return most > 0 && v > 0 ? v / most * (WIDTH - BAR_LEFT - BAR_RIGHT) : 0;
+}
+
+/* A line from low to high with a stroke at each end. */
+static void interval(FILE *f, const struct svg_bar *b, double most, int y)
+{
+    const double from = BAR_LEFT + bar_length(b->low, most);
+    const double to = BAR_LEFT + bar_length(b->high, most);
+    fprintf(f, "<path class=\"mark\" d=\"M%.1f %dV%dM%.1f %dV%dM%.1f %dH%.1f\"/>\n", from,
+            y + 33, y + 45, to, y + 33, y + 45, from, y + 39, to);
+}
+
+static void bar(FILE *f, const struct svg_bar *b, double most, int y)
+{
+    const double length = fmax(2, bar_length(b->length, most));
+    fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%d\">", BAR_LEFT, y + 18);
+    svg_text(f, b->name);
+    fprintf(f,
+            "</text>\n<rect class=\"bar s%u\" x=\"%d\" y=\"%d\" width=\"%.1f\" "
+            "height=\"%d\" rx=\"3\"/>\n",
+            b->color % SVG_COLORS, BAR_LEFT, y + 26, length, BAR - 8);
+    if (b->high > 0)
+        interval(f, b, most, y);
+    fprintf(f, "<text class=\"label\" x=\"%.1f\" y=\"%d\">",
+            BAR_LEFT + fmax(length, bar_length(b->high, most)) + 8, y + 45);
+    svg_text(f, b->value);
+    fputs("</text>\n", f);
+}
+
 void svg_bars(FILE *f, const char *title, const struct svg_bar *bars, size_t count)
 {
     double most = 0;
-    for (size_t i = 0; i < count; i++)
-        most = fmax(most, isfinite(bars[i].length) ? bars[i].length : 0);
-    begin(f, title, (int)count * (BAR + 26) + 8);
     for (size_t i = 0; i < count; i++) {
-        const double share = most > 0 && bars[i].length > 0 ? bars[i].length / most : 0;
-        const int y = (int)i * (BAR + 26);
-        fprintf(f, "<text class=\"label\" x=\"%d\" y=\"%d\">", BAR_LEFT, y + 18);
-        svg_text(f, bars[i].name);
-        fprintf(
-            f,
-            "</text>\n<rect class=\"bar s%u\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" "
-            "rx=\"3\"/>\n",
-            bars[i].color % SVG_COLORS, BAR_LEFT, y + 26,
-            fmax(2, share * (WIDTH - BAR_LEFT - 110)), BAR - 8);
-        fprintf(f, "<text class=\"label\" x=\"%.1f\" y=\"%d\">",
-                BAR_LEFT + fmax(2, share * (WIDTH - BAR_LEFT - 110)) + 8, y + 45);
-        svg_text(f, bars[i].value);
-        fputs("</text>\n", f);
+        most = fmax(most, isfinite(bars[i].length) ? bars[i].length : 0);
+        most = fmax(most, bars[i].high);
     }
+    begin(f, title, (int)count * (BAR + 26) + 8);
+    for (size_t i = 0; i < count; i++)
+        bar(f, &bars[i], most, (int)i * (BAR + 26));
     fputs("</svg>\n", f);
 }
