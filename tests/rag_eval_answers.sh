@@ -219,6 +219,11 @@ talks 'other settings'
 gives 0 eval answers --queries queries.jsonl --model "$model" --embedder builtin:hash-v1
 says '"asked":4' && says '"embedder":"builtin:hash-v1"'
 
+# A password in the address goes to the server alone.
+gives 0 eval answers --queries queries.jsonl --model "${model/127/me:secret@127}" --answers-out named.jsonl
+grep -q '"settings":"model=http://127' named.jsonl || fail "no settings: $(head -1 named.jsonl)"
+grep -q secret named.jsonl && fail "the password is in the file"
+
 # ---- interrupted while a question is on its way ----
 head -c 100 kept.jsonl >part.jsonl # what a killed process may leave: half a line
 touch slow

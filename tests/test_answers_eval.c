@@ -245,6 +245,9 @@ START_TEST(refusals)
         "I do not have enough information to answer.",
         "I am unable to answer this question.",
         "The sources discuss the Normans, but do not mention their language [1].",
+        "The document states that the governors met the general in July 1755, to speak of "
+        "peace with the French, but it does not provide the exact date.", /* of SmolLM2 */
+        "It is not clear from the passages.",
         "The document lacks this information.",
         "Unfortunately, no information on this is given.",
         "UNFORTUNATELY THE CONTEXT DOES NOT PROVIDE THIS",
@@ -265,6 +268,8 @@ START_TEST(refusals)
         "There were no survivors.",
         "Canute was unable to sail.",
         "Information theory is not new.",
+        "The exact number of those killed is not known.",
+        "The text mentions Denmark, but Norway had no king [1].",
         "The text was written in Latin and was not popular.",
     };
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
@@ -719,12 +724,31 @@ START_TEST(shapes)
 }
 END_TEST
 
-/* Each allocation fails once: nothing is lost, nothing is wrong afterwards. */
+/* Each allocation fails once: no answer is half written, nothing is wrong afterwards. */
+static uint64_t fail_each(rag_store *s, const rag_answers_options *o)
+{
+    uint64_t at = 0, asked;
+    do {
+        rag_answer_eval *e = NULL;
+        if (o->output)
+            remove(o->output);
+        memory_fail_at(++at, false);
+        const rag_err err = rag_eval_answers(s, o, &e);
+        asked = memory_fail_at(0, false);
+        ck_assert_msg(err == RAG_OK || err == RAG_ENOMEM, "allocation %llu: %s: %s",
+                      (unsigned long long)at, rag_err_name(err), rag_error_message());
+        ck_assert((e != NULL) == (err == RAG_OK));
+        rag_answer_eval_free(e);
+    } while (asked >= at);
+    return at;
+}
+
 START_TEST(out_of_memory)
 {
     rag_store *s = open_store(NULL, NULL);
     rag_answers_options o = RAG_ANSWERS_OPTIONS_INIT;
     const char *phrases[] = {"no idea"};
+    char out[128];
     o.queries = put("q", QUERIES);
     o.answers = put("a", "{\"_id\": \"key\", \"answer\": \"Drawer 14 [1].\", \"sources\": 1}\n"
                          "{\"_id\": \"cat\", \"answer\": \"The mat.\", \"model\": \"m\"}\n"
@@ -732,18 +756,19 @@ START_TEST(out_of_memory)
     o.refusals = phrases;
     o.nrefusals = 1;
     rag_answer_eval_free(evaluate(s, &o, NULL, RAG_OK, NULL));
-    uint64_t at = 0, asked;
-    do {
-        rag_answer_eval *e = NULL;
-        memory_fail_at(++at, false);
-        const rag_err err = rag_eval_answers(s, &o, &e);
-        asked = memory_fail_at(0, false);
-        ck_assert_msg(err == RAG_OK || err == RAG_ENOMEM, "allocation %llu: %s: %s",
-                      (unsigned long long)at, rag_err_name(err), rag_error_message());
-        ck_assert((e != NULL) == (err == RAG_OK));
-        rag_answer_eval_free(e);
-    } while (asked >= at);
-    ck_assert_uint_gt(at, 50);
+    ck_assert_uint_gt(fail_each(s, &o), 50);
+    struct model m = {.answers = {"yes [1].", "yes", "no", "no", "yes", "no", "yes", "no"}};
+    rag_ask_params p = RAG_ASK_PARAMS_INIT;
+    p.chat = chat;
+    p.chat_arg = &m;
+    snprintf(out, sizeof out, "%s/answers", dir);
+    o.answers = NULL;
+    o.output = out;
+    o.ask = &p;
+    ck_assert_uint_gt(fail_each(s, &o), 100);
+    rag_answer_eval *e = evaluate(s, &o, &m, RAG_OK, NULL);
+    ck_assert_uint_eq(e->asked, 0); /* the last of the loop had them all */
+    rag_answer_eval_free(e);
     rag_close(s);
 }
 END_TEST

@@ -166,14 +166,17 @@ static void page_bars(FILE *f, const rag_answer_eval *e, const char *title, size
 static rag_err write_page(const struct args *a, const rag_answer_eval *e)
 {
     FILE *f = NULL;
+    char z[32] = "";
     rag_err err = report_begin(a, &f);
     if (err)
         return err;
+    if (!isnan(e->cosine_z))
+        snprintf(z, sizeof z, ", z %.1f", e->cosine_z);
     report_section(f, e->model ? e->model : "answers",
-                   "%zu questions, %zu answerable, %zu not; %zu answers, %zu cut at the model's "
-                   "limit; cosines by %s, z %.1f",
+                   "%zu questions, %zu answerable, %zu not; %zu answers, %zu cut at the "
+                   "model's limit; cosines by %s%s",
                    e->n, e->answerable, e->unanswerable, e->answers, e->cut,
-                   e->embedder ? e->embedder : "none", e->cosine_z);
+                   e->embedder ? e->embedder : "none", z);
     page_rows(f, e);
     fputs("<div class=\"plots\">\n", f);
     page_bars(f, e, "Answers and references; more is better", RAG_ANSWER_EXACT,
@@ -184,8 +187,8 @@ static rag_err write_page(const struct args *a, const rag_answer_eval *e)
         a, f,
         "Exact match and F1 by SQuAD's rules, ROUGE-L as rouge_score without stemming; of "
         "several references the best. Shuffled: answers with other answers' references; z: "
-        "standard deviations of a shuffle's mean between the two. Intervals: the middle 95 % of "
-        "1,000 bootstrap samples of the answers.");
+        "standard deviations of a shuffle's mean between the two. Intervals: the middle 95 % "
+        "of 1,000 bootstrap samples of the answers.");
 }
 
 static rag_err show(const struct args *a, const rag_answer_eval *e)

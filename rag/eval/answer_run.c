@@ -70,6 +70,20 @@ static void put_number(struct growing *g, const char *name, double value)
     put_pair(g, name, text);
 }
 
+/* Without a name and password that its address may hold: the file is not theirs. */
+static void put_model(struct growing *g, const char *uri)
+{
+    const char *host = strstr(uri, "://");
+    host = host ? host + 3 : uri;
+    const char *rest = host;
+    for (size_t i = 0, n = host > uri ? strcspn(host, "/#") : 0; i < n; i++)
+        if (host[i] == '@')
+            rest = host + i + 1;
+    growing_puts(g, "model=");
+    growing_put(g, uri, (size_t)(host - uri));
+    growing_puts(g, rest);
+}
+
 static void describe_search(struct growing *g, const rag_search_params *given)
 {
     static const char *const modes[] = {"hybrid", "vector", "text", "exact", "contextual"};
@@ -106,7 +120,7 @@ static rag_err describe(struct running *r)
     const char *model = p.chat ? "own" : p.model ? p.model : set;
     if (!model || !*model)
         return RAG_FAIL(RAG_EINVAL, "there are neither answers nor a language model to ask");
-    put_pair(g, "model", model);
+    put_model(g, model);
     describe_search(g, p.search);
     put_number(g, "context-tokens", p.context_tokens > 0 ? p.context_tokens : 3000);
     if (p.max_tokens)

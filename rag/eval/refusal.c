@@ -34,12 +34,13 @@ struct sentence {
     "explain|have|hold|cover|list|name|describe|identify|reveal|define|support|offer|clarify"
 #define SAID                                                                                   \
     "mentioned|specified|stated|provided|given|found|contained|included|available|answered|"   \
-    "described|discussed|addressed|listed|named|identified|explained|present|in"
+    "described|discussed|addressed|listed|named|identified|explained|present|clear|known|in"
 
-/* Words in their order; a|b: either; ~N: up to N words of any kind.  Contractions are written
- * out before ("don't": do not, "can't": can not). */
+/* Words in their order; a|b: either; ~N: up to N words of any kind, ~*: any number.
+ * Contractions are written out before ("don't": do not, "can't": can not). */
 static const char *const patterns[] = {
     (SOURCE " ~6 not ~2 " SAYS),
+    (SOURCE " ~* but ~2 not ~2 " SAYS),
     (SOURCE " ~2 lack|lacks|silent"),
     "they|it|but do|does|did not ~2 mention|specify|state|say|address|indicate",
     ("not ~2 " SAID " ~4 " SOURCE),
@@ -85,7 +86,8 @@ static bool fits(const struct sentence *s, size_t i, const char *pattern)
             return true;
         const size_t bytes = strcspn(pattern, " ");
         if (*pattern == '~') {
-            const size_t most = (size_t)(pattern[1] - '0');
+            const size_t most =
+                pattern[1] == '*' ? WORDS_MOST : (size_t)(pattern[1] - '0');
             for (size_t gap = 0; gap <= most && i + gap < s->n; gap++)
                 if (fits(s, i + gap, pattern + bytes))
                     return true;
