@@ -50,6 +50,7 @@ struct running {
     struct answer_range *ranges; /* [n] of refs */
     char **plain;                /* [n] answers without marks; NULL: none */
     size_t in_row;               /* failures */
+    rag_err last;                /* of them */
     rag_answer_eval *e;
 };
 
@@ -68,20 +69,6 @@ static void put_number(struct growing *g, const char *name, double value)
     char text[40];
     snprintf(text, sizeof text, "%g", value);
     put_pair(g, name, text);
-}
-
-/* Without a name and password that its address may hold: the file is not theirs. */
-static void put_model(struct growing *g, const char *uri)
-{
-    const char *host = strstr(uri, "://");
-    host = host ? host + 3 : uri;
-    const char *rest = host;
-    for (size_t i = 0, n = host > uri ? strcspn(host, "/#") : 0; i < n; i++)
-        if (host[i] == '@')
-            rest = host + i + 1;
-    growing_puts(g, "model=");
-    growing_put(g, uri, (size_t)(host - uri));
-    growing_puts(g, rest);
 }
 
 static void describe_search(struct growing *g, const rag_search_params *given)
@@ -120,7 +107,7 @@ static rag_err describe(struct running *r)
     const char *model = p.chat ? "own" : p.model ? p.model : set;
     if (!model || !*model)
         return RAG_FAIL(RAG_EINVAL, "there are neither answers nor a language model to ask");
-    put_model(g, model);
+    put_pair(g, "model", model);
     describe_search(g, p.search);
     put_number(g, "context-tokens", p.context_tokens > 0 ? p.context_tokens : 3000);
     if (p.max_tokens)
@@ -164,6 +151,7 @@ static rag_err note_failure(struct running *r, const struct answer_question *q, 
 {
     r->e->failed++;
     r->in_row++;
+    r->last = err;
     if (r->o.on_failed)
         r->o.on_failed(r->o.arg, q->id, rag_error_message());
     const bool hopeless = err == RAG_EUNAVAIL || r->e->asked == 0;
@@ -435,7 +423,8 @@ rag_err rag_eval_answers(rag_store *s, const rag_answers_options *o, rag_answer_
     if (!err)
         err = judge_all(&r);
     if (!err && r.e->answers == 0)
-        err = RAG_FAIL(RAG_ENOENT, "none of the %zu questions has an answer", r.n);
+        err = RAG_FAIL(r.last ? r.last : RAG_ENOENT, "none of the %zu questions has an answer",
+                       r.n);
     running_free(&r);
     if (err)
         rag_answer_eval_free(r.e);

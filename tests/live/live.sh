@@ -4,8 +4,9 @@
 # "make check-live". Exits with 77 where the index cannot be reached.
 set -u
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}" "${top_builddir:=.}"
-rag=$(cd "$top_builddir" && pwd)/rag/rag
-here=$(cd "$top_srcdir" && pwd)/tests/live
+top_srcdir=$(cd "$top_srcdir" && pwd) top_builddir=$(cd "$top_builddir" && pwd)
+rag=$top_builddir/rag/rag
+here=$top_srcdir/tests/live
 live=${KITH_LIVE:-${XDG_CACHE_HOME:-$HOME/.cache}/kith/live}
 if [ ! -e "$live/models/minilm-rank.gguf" ]; then
     sh "$here/setup.sh" "$live" >"${TMPDIR:-/tmp}/kith-live-setup.log" 2>&1 || {
@@ -23,7 +24,7 @@ clean() {
 trap clean EXIT
 cd "$work" || exit 1
 unset RAG_STORE RAG_EMBEDDER RAG_CHAT_MODEL RAG_CONFIG
-export RAG_MODELS=${RAG_MODELS:-$(cd "$top_srcdir" && pwd)/models}
+export RAG_MODELS=${RAG_MODELS:-$top_srcdir/models}
 export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config RAG_TRIES=2
 failed=0 passed=0
 
@@ -179,7 +180,7 @@ v = json.loads(open(sys.argv[-1]).readline())["vector"]
 assert len(v) == 384 and abs(v[0] - 0.128834) < 5e-4 and abs(v[1] + 0.032708) < 5e-4, v[:3]
 PY
 if [ -x "$top_builddir/tests/encoder.test" ]; then
-    KITH_MINILM=$minilm top_srcdir=$(cd "$top_srcdir" && pwd) CK_RUN_CASE=encoder \
+    KITH_MINILM=$minilm top_srcdir=$top_srcdir CK_RUN_CASE=encoder \
         "$top_builddir/tests/encoder.test" >out 2>&1 || fail "cosine to the reference"
 fi
 
