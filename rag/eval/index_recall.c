@@ -36,30 +36,14 @@ struct measuring {
 
 /* ---- queries ---- */
 
-/* False: v has no direction, and so no neighbours. */
-static bool to_length_1(float *v, size_t dims)
+/* An embedder gives no vector of length 0. */
+static void to_length_1(float *v, size_t dims)
 {
     double sum = 0;
     for (size_t d = 0; d < dims; d++)
         sum += (double)v[d] * v[d];
     for (size_t d = 0; d < dims && sum > 0; d++)
         v[d] = (float)(v[d] / sqrt(sum));
-    return sum > 0;
-}
-
-/* Brings the queries to length 1; those of length 0 are left out. */
-static rag_err normalise(struct measuring *m)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < m->n; i++) {
-        float *to = m->queries + kept * m->dims;
-        memmove(to, m->queries + i * m->dims, m->dims * sizeof *to);
-        if (m->own)
-            m->own[kept] = m->own[i];
-        kept += to_length_1(to, m->dims);
-    }
-    m->n = kept;
-    return kept ? RAG_OK : RAG_FAIL(RAG_ENOENT, "no query has a vector of length above 0");
 }
 
 static rag_err make_queries(struct measuring *m, size_t n)
@@ -277,8 +261,8 @@ rag_err rag_eval_ann(rag_store *s, const rag_ann_eval_options *o, rag_ann_eval *
         err = session_mirror(s);
     if (!err)
         err = m.o.queries ? from_file(&m) : from_passages(&m);
-    if (!err)
-        err = normalise(&m);
+    for (size_t i = 0; i < m.n && !err; i++)
+        to_length_1(m.queries + i * m.dims, m.dims);
     if (!err)
         err = measure_all(&m);
     if (s->mirror)
