@@ -245,8 +245,8 @@ START_TEST(refusals)
         "I do not have enough information to answer.",
         "I am unable to answer this question.",
         "The sources discuss the Normans, but do not mention their language [1].",
-        "The document states that the governors met the general in July 1755, to speak of "
-        "peace with the French, but it does not provide the exact date.", /* of SmolLM2 */
+        ("The document states that the governors met the general in July 1755, to speak of "
+         "peace with the French, but it does not provide the exact date."), /* of SmolLM2 */
         "It is not clear from the passages.",
         "The document lacks this information.",
         "Unfortunately, no information on this is given.",
