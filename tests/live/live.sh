@@ -180,7 +180,7 @@ v = json.loads(open(sys.argv[-1]).readline())["vector"]
 assert len(v) == 384 and abs(v[0] - 0.128834) < 5e-4 and abs(v[1] + 0.032708) < 5e-4, v[:3]
 PY
 if [ -x "$top_builddir/tests/encoder.test" ]; then
-    KITH_MINILM=$minilm top_srcdir=$top_srcdir CK_RUN_CASE=encoder \
+    KITH_MINILM=$minilm top_srcdir=$top_srcdir CK_RUN_CASE=encoder CK_DEFAULT_TIMEOUT=900 \
         "$top_builddir/tests/encoder.test" >out 2>&1 || fail "cosine to the reference"
 fi
 
