@@ -742,7 +742,7 @@ typedef struct rag_chunk_eval_options {
     size_t size;
     const rag_search_params *search; /* k is not looked at; NULL: defaults */
     size_t k; /* passages; 5 */
-    size_t tokens; /* of passages in another cut, as rag_ask counts; 1000 */
+    size_t tokens; /* of a prompt that passages are put in; 1000 */
 } rag_chunk_eval_options;
 
 #define RAG_CHUNK_EVAL_OPTIONS_INIT \
@@ -753,7 +753,7 @@ typedef struct rag_chunk_eval_options {
 /* What of the sentences that hold an answer is found, counted in words between
  * blanks: recall, the share of them that is in the passages; precision, the
  * share of the passages that is them; iou, the share of both together that is
- * in both; whole, the share of questions with the answer whole in a passage. */
+ * in both; whole, the share of questions with an answer whole in a passage. */
 typedef struct rag_chunk_figures {
     double recall, low, high; /* with 95 % interval */
     double precision, iou, whole;
