@@ -71,18 +71,18 @@ START_TEST(squad_by_hand)
         {"it's", "its", 1, 1},
         {"\xE2\x80\x9Cyes\xE2\x80\x9D", "yes", 0, 0}, /* only ASCII's marks go */
         {"\xC3\x84pfel  UND\tBirnen", "\xC3\xA4pfel und birnen", 1, 1},
-        /* An article is a whole run of letters: of "the-cat" the mark went before. */
-        {"the\xE2\x80\x93" "cat", "\xE2\x80\x93" "cat", 1, 1},
+        /* An article is a whole run of letters: of "the-king" the mark went before. */
+        {"the\xE2\x80\x93king", "\xE2\x80\x93king", 1, 1},
         {"thecat", "cat", 0, 0},
         {"the_cat", "thecat", 1, 1},
-        {"a\xCC\x81" "b", "\xCC\x81" "b", 1, 1}, /* a combining mark ends a run */
+        {"a\xCC\x81z", "\xCC\x81z", 1, 1}, /* a combining mark ends a run */
         {"x\xC2\xA0y\xC2\x85z", "x y z", 1, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct answer_match m = match(cases[i].answer, cases[i].reference, NULL);
         ck_assert_msg(m.exact == cases[i].exact && fabs(m.f1 - cases[i].f1) < 1e-12,
-                      "\"%s\" and \"%s\": exact %g, F1 %g", cases[i].answer,
-                      cases[i].reference, m.exact, m.f1);
+                      "\"%s\" and \"%s\": exact %g, F1 %g", cases[i].answer, cases[i].reference,
+                      m.exact, m.f1);
     }
     const struct answer_match best = match("in France", "Denmark", "France");
     ck_assert_double_eq_tol(best.f1, 2.0 / 3, 1e-12);
@@ -104,9 +104,9 @@ START_TEST(rouge_by_hand)
         {"", "a", 0},
         {"...", "a", 0},
         {"", "", 0},
-        {"\xC3\x9Cn\xC3\xAFted", "n ted", 1},     /* what is not ASCII parts */
-        {"5 \xE2\x84\xAA", "5 k", 1},             /* the sign for kelvin is a k in lower case */
-        {"\xC4\xB0z", "i z", 1},                  /* and a dotted capital I becomes two */
+        {"\xC3\x9Cn\xC3\xAFted", "n ted", 1}, /* what is not ASCII parts */
+        {"5 \xE2\x84\xAA", "5 k", 1},         /* the sign for kelvin is a k in lower case */
+        {"\xC4\xB0z", "i z", 1},              /* and a dotted capital I becomes two */
         {"\xE4\xB8\xAD\xE6\x96\x87", "\xE4\xB8\xAD\xE6\x96\x87", 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -559,8 +559,8 @@ START_TEST(given_up)
     struct model wrong = {.answers = {"yes"}, .failure = RAG_EINVAL};
     evaluate(s, &o, &wrong, RAG_EINVAL, NULL);
     /* An answer that cannot be written is none. */
-    struct model bytes = {.answers = {"yes", "\xFF\xFE", "yes", "yes", "yes", "yes", "yes",
-                                      "yes"}};
+    struct model bytes = {
+        .answers = {"yes", "\xFF\xFE", "yes", "yes", "yes", "yes", "yes", "yes"}};
     e = evaluate(s, &o, &bytes, RAG_OK, NULL);
     ck_assert_uint_eq(e->failed, 1);
     ck_assert_ptr_nonnull(strstr(bytes.told, "no UTF-8"));

@@ -216,8 +216,7 @@ rag_err answer_cosines(const struct answer_vectors *answers, const struct answer
                        const struct answer_range *ranges, double *paired, double *shuffled,
                        double *z)
 {
-    const struct comparing c = {answers, refs, ranges,
-                                annk_select()->dist[ANNK_IP][ANNK_F32]};
+    const struct comparing c = {answers, refs, ranges, annk_select()->dist[ANNK_IP][ANNK_F32]};
     const size_t n = answers->n;
     double sum = 0, mean = NAN, sd = 0;
     rag_err err = RAG_OK;

@@ -58,8 +58,7 @@ static rag_err parse_line(const char *path, size_t line, const char *text, struc
     if (err)
         return err;
     *id = js_string(js_get(*v, "_id"), js_string(js_get(*v, "id"), NULL));
-    return *id && **id ? RAG_OK
-                       : RAG_FAIL(RAG_EFORMAT, "%s: line %zu has no _id", path, line);
+    return *id && **id ? RAG_OK : RAG_FAIL(RAG_EFORMAT, "%s: line %zu has no _id", path, line);
 }
 
 /* ---- questions ---- */

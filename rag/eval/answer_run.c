@@ -373,8 +373,8 @@ static rag_err embed_references(struct running *r)
 {
     const char *uri = r->o.embedder ? r->o.embedder : r->s->active.uri;
     size_t n = 0, at = 0;
-    rag_err err = r->o.embedder ? session_open_embedder(r->s, uri, &r->own)
-                                : session_embedder(r->s);
+    rag_err err =
+        r->o.embedder ? session_open_embedder(r->s, uri, &r->own) : session_embedder(r->s);
     r->embedder = r->own ? r->own : r->s->embedder;
     for (size_t i = 0; i < r->n; i++) {
         r->ranges[i] = (struct answer_range){n, r->questions[i]->n};

@@ -27,7 +27,7 @@ rag_err answer_match(const char *answer, const char *const *references, size_t n
                      struct answer_match *out);
 
 struct answer_cited {
-    char *plain; /* the text without marks; for mem_free */
+    char *plain;          /* the text without marks; for mem_free */
     size_t used, unknown; /* numbers cited that a source has, and that none has; each once */
     size_t sentences, covered; /* covered: those with a mark of a source */
 };
@@ -83,8 +83,8 @@ struct answer_log {
  * process writes it. */
 rag_err answer_log_open(const char *path, struct answer_log *log);
 /* Writes an answer of q, and keeps it in q. */
-rag_err answer_log_put(struct answer_log *log, struct answer_question *q,
-                       const rag_answer *a, const char *settings, double ms);
+rag_err answer_log_put(struct answer_log *log, struct answer_question *q, const rag_answer *a,
+                       const char *settings, double ms);
 void answer_log_close(struct answer_log *log);
 
 /* ---- cosines (answer_cosine.c) ---- */

@@ -86,8 +86,7 @@ static bool fits(const struct sentence *s, size_t i, const char *pattern)
             return true;
         const size_t bytes = strcspn(pattern, " ");
         if (*pattern == '~') {
-            const size_t most =
-                pattern[1] == '*' ? WORDS_MOST : (size_t)(pattern[1] - '0');
+            const size_t most = pattern[1] == '*' ? WORDS_MOST : (size_t)(pattern[1] - '0');
             for (size_t gap = 0; gap <= most && i + gap < s->n; gap++)
                 if (fits(s, i + gap, pattern + bytes))
                     return true;
