@@ -212,7 +212,7 @@ START_TEST(rare_rows)
     x[7777 * dim] = 1;
     x[22222 * dim + 1] = -2;
     struct pool *pool = make_pool(2);
-    const struct kmeans_options o = {.k = 3, .per_centroid = 10000};
+    const struct kmeans_options o = {.k = 3, .iterations = 1, .per_centroid = 10000};
     ok(kmeans_train(annk_select(), x, n, dim, &o, pool, centroids, NULL));
     ck_assert(inertia(x, n, dim, centroids, 3, NULL) <= 0);
     pool_close(pool);
