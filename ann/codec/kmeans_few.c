@@ -138,8 +138,7 @@ bool kmeans_few(const struct kmeans_few *f)
         .count = mem_alloc(f->k * sizeof *r.count),
         .sums = mem_alloc(f->k * f->dim * sizeof *r.sums),
     };
-    const bool ok =
-        r.rows && r.drawn && r.nearest && r.fresh && r.ids && r.count && r.sums;
+    const bool ok = r.rows && r.drawn && r.nearest && r.fresh && r.ids && r.count && r.sums;
     if (ok)
         learn(f, &r, n, seeds);
     mem_free(r.rows);

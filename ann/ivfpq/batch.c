@@ -1,14 +1,15 @@
-/* batch.c - many queries at once: list after list, so that several queries share a reading of codes.
+/* batch.c - many queries at once: list after list, so that several queries share a reading of
+ * codes.
  *
- * Place: ivfpq.  Queries are taken in blocks, a block to a thread.  All of a block's tables are made
- * first; then, in three rounds, the (list, query) pairs are sorted by list, and up to ANNK_LIST_BATCH
- * queries scan a list together: the two nearest lists of each query, which give it a limit; a portion
- * more; and all that is within the bound that those have given.  A list that a query's limit has come
- * to keep out is passed over.  What may leave too few results (a filter) or marks slots (soar) is
- * searched one by one.
+ * Place: ivfpq.  Queries are taken in blocks, a block to a thread.  All of a block's tables are
+ * made first; then, in three rounds, the (list, query) pairs are sorted by list, and up to
+ * ANNK_LIST_BATCH queries scan a list together: the two nearest lists of each query, which give
+ * it a limit; a portion more; and all that is within the bound that those have given.  A list
+ * that a query's limit has come to keep out is passed over.  What may leave too few results (a
+ * filter) or marks slots (soar) is searched one by one.
  *
- * Invariant: a query's answer does not depend on the others of its block, nor on the threads: within
- * a round its lists are scanned in the order of their numbers. */
+ * Invariant: a query's answer does not depend on the others of its block, nor on the threads:
+ * within a round its lists are scanned in the order of their numbers. */
 #include <config.h>
 
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "ann/base/error.h"
 #include "ann/ivfpq/query.h"
 
-#define BLOCK 256     /* queries of a block, at most */
+#define BLOCK 256 /* queries of a block, at most */
 
 /* One query's turn at a list. */
 struct turn {
@@ -27,13 +28,13 @@ struct turn {
 /* A block's memory. */
 struct batch_worker {
     struct scratch scratch;
-    struct buf room;    /* the block's queries, each query_bytes; then desk, then probes [nlist] */
-    struct buf turns;   /* struct turn, as many as a round has */
-    struct buf sorted;  /* the same by list */
-    struct buf starts;  /* u32 [nlist + 1]: where a list's turns begin */
+    struct buf room; /* the block's queries, each query_bytes; then desk, then probes [nlist] */
+    struct buf turns;  /* struct turn, as many as a round has */
+    struct buf sorted; /* the same by list */
+    struct buf starts; /* u32 [nlist + 1]: where a list's turns begin */
     struct ivf_probe portions[BLOCK][IVF_PORTION]; /* each query's nearest lists, */
     size_t taken[BLOCK];                           /* so many of them */
-    struct buf out;     /* per query of a scan: f32 and u32 [IVF_RUN + 64] */
+    struct buf out; /* per query of a scan: f32 and u32 [IVF_RUN + 64] */
     struct ivf_query iq[BLOCK];
     struct ann_search_stats stats;
     struct error_note note;
@@ -99,8 +100,7 @@ static struct kind_query prepare(const struct batch *b, struct batch_worker *w, 
 static void search_alone(const struct batch *b, struct batch_worker *w, size_t i)
 {
     const struct kind_query q = prepare(b, w, i);
-    const ann_err err =
-        ivfpq_search(b->h, &q, &w->scratch, b->out + i * q.k, &b->found[i]);
+    const ann_err err = ivfpq_search(b->h, &q, &w->scratch, b->out + i * q.k, &b->found[i]);
     if (err)
         error_take(&w->note, err);
 }
@@ -136,8 +136,7 @@ static ann_err add_turn(struct batch_worker *w, size_t *n, size_t query,
         if (err)
             return err;
     }
-    ((struct turn *)w->turns.data)[(*n)++] =
-        (struct turn){p->list, (uint32_t)query, p->dist};
+    ((struct turn *)w->turns.data)[(*n)++] = (struct turn){p->list, (uint32_t)query, p->dist};
     return ANN_OK;
 }
 
@@ -202,8 +201,8 @@ static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t 
 }
 
 /* Lists [from, to) of each query's portion. */
-static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size_t n, size_t from,
-                             size_t to)
+static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size_t n,
+                             size_t from, size_t to)
 {
     ann_err err = ANN_OK;
     size_t count = 0;
@@ -261,8 +260,7 @@ static void run_block(void *arg, size_t block, unsigned worker)
     struct batch_worker *w = &b->workers[worker];
     const size_t first = block * b->block;
     const size_t n = b->nq - first < b->block ? b->nq - first : b->block;
-    const ann_err err =
-        b->together && !w->note.err ? scan_block(b, w, first, n) : ANN_OK;
+    const ann_err err = b->together && !w->note.err ? scan_block(b, w, first, n) : ANN_OK;
     if (err)
         error_take(&w->note, err);
     for (size_t i = 0; i < n && !w->note.err; i++) {
@@ -281,7 +279,12 @@ ann_err ivfpq_search_batch(const void *state, const struct kind_query *q, const 
 {
     const struct ivfpq *h = state;
     const unsigned threads = pool_threads(pool);
-    struct batch b = {.h = h, .q = q, .queries = queries, .nq = nq, .out = out, .found = found,
+    struct batch b = {.h = h,
+                      .q = q,
+                      .queries = queries,
+                      .nq = nq,
+                      .out = out,
+                      .found = found,
                       .effort = ivf_effort(h, q),
                       .together = !q->allowed && !h->asked.soar};
     ann_err err = ANN_OK;

@@ -1,14 +1,15 @@
-/* search.c - one query: the nearest lists, their codes, then the best again by better distances.
+/* search.c - one query: the nearest lists, their codes, then the best again by better
+ * distances.
  *
- * Place: ivfpq.  Lists are scanned nearest first, IVF_RUN places at a time, against the distance that
- * the worst kept candidate has so far; survivors alone are looked at as vectors: whether they live,
- * pass the filter, were seen.  The kept ones are ordered by the 8-bit codes and decided by the stored
- * vectors (search/rerank.h); where the index has neither, each survivor's distance is taken from the
- * tables in floats.
+ * Place: ivfpq.  Lists are scanned nearest first, IVF_RUN places at a time, against the
+ * distance that the worst kept candidate has so far; survivors alone are looked at as vectors:
+ * whether they live, pass the filter, were seen.  The kept ones are ordered by the 8-bit codes
+ * and decided by the stored vectors (search/rerank.h); where the index has neither, each
+ * survivor's distance is taken from the tables in floats.
  *
- * With a filter more lists are looked at, by the root of the share that passes; where few pass, all that
- * pass are looked at instead.  Fewer than k are never found when k exist: then the remaining lists
- * follow. */
+ * With a filter more lists are looked at, by the root of the share that passes; where few pass,
+ * all that pass are looked at instead.  Fewer than k are never found when k exist: then the
+ * remaining lists follow. */
 #include <config.h>
 
 #include <float.h>
@@ -95,8 +96,7 @@ void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct
                      out->products);
     out->least = h->ops->quantise(out->products, h->pq.m, h->pq.bits, out->table, &out->scan);
     out->base = out->least;
-    out->slack =
-        ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
+    out->slack = ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
     if (h->asked.pq_of == ANN_PQ_DIRECT)
         out->base += (float)frame_norm2(out->y, h->dim);
     ivf_coarse_open(h, out->y, desk, out->lists);
@@ -160,8 +160,8 @@ void ivf_scan_list(const struct ivfpq *h, const struct kind_query *q, struct scr
     struct annk_list_run run = {.codes = list->codes, .bias = list->bias, .n = list->n};
     for (; run.first < list->n; run.first = run.last) {
         run.last = list->n - run.first > IVF_RUN ? run.first + IVF_RUN : list->n;
-        const size_t n = h->ops->scan(&iq->scan, &run, base, iq->found.limit + iq->slack, dists,
-                                      places);
+        const size_t n =
+            h->ops->scan(&iq->scan, &run, base, iq->found.limit + iq->slack, dists, places);
         ivf_query_take(h, q, s, iq, list, base, dists, places, n);
     }
     q->stats->distances += list->n;
