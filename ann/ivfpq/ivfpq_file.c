@@ -416,6 +416,11 @@ static ann_err take_lists(struct kfile *f, uint64_t places, struct ivfpq *h)
     if (!err && sum != places)
         err = ANN_FAIL(ANN_EDAMAGED, "section list_sizes: %llu places, the header says %llu",
                        (unsigned long long)sum, (unsigned long long)places);
+    /* A file has no dead entries: their slots are free, and will be used again. */
+    const uint64_t entries = h->vec->live * (h->asked.soar && h->nlist > 1 ? UINT64_C(2) : 1);
+    if (!err && h->entries != entries)
+        err = ANN_FAIL(ANN_EDAMAGED, "section list_sizes: %llu entries of %u vectors",
+                       (unsigned long long)h->entries, h->vec->live);
     if (!err)
         err = kfile_take(f, "list_codes", places, h->code_bytes, &h->codes);
     if (!err)
