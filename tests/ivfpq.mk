@@ -5,3 +5,5 @@ tests_ivfpq_test_SOURCES = tests/test_ivfpq.c $(graph_data)
 unit_tests += tests/ivfpq_file.test
 tests_ivfpq_file_test_SOURCES = tests/test_ivfpq_file.c tests/oracle.c tests/oracle.h \
 	tests/kfile_sample.c tests/kfile_sample.h
+unit_tests += tests/ivfpq_many.test
+tests_ivfpq_many_test_SOURCES = tests/test_ivfpq_many.c $(graph_data)

@@ -129,8 +129,8 @@ static void ivfpq_info(const void *state, ann_info *info)
     info->trained_error = h->trained_error;
     info->added_error = h->length_sum > 0 ? h->error_sum / h->length_sum : 0;
     info->memory_bytes += ivf_lists_held(h) + buf_held(&h->centroids) + buf_held(&h->turn) +
-                          buf_held(&h->table) + buf_held(&h->norms) + buf_held(&h->numbers) +
-                          buf_held(&h->pq.codebooks);
+                          ivf_graph_held(h) + buf_held(&h->table) + buf_held(&h->norms) +
+                          buf_held(&h->numbers) + buf_held(&h->pq.codebooks);
 }
 
 static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build_extra)
@@ -434,6 +434,19 @@ static ann_err take_lists(struct kfile *f, uint64_t places, struct ivfpq *h)
     return err;
 }
 
+/* The graph of the centroids is made again at each opening. */
+static ann_err make_graph(struct ivfpq *h)
+{
+    struct pool *pool = NULL;
+    if (h->nlist < IVF_GRAPH_FROM)
+        return ANN_OK;
+    ann_err err = pool_create(pool_default_threads(), &pool);
+    if (!err)
+        err = ivf_graph_make(h, pool);
+    pool_close(pool);
+    return err;
+}
+
 static ann_err take_sections(const struct kfile_meta *meta, struct kfile *f, struct ivfpq *h)
 {
     ann_err err = ivf_space_open(h, h->asked.rotation);
@@ -452,6 +465,8 @@ static ann_err take_sections(const struct kfile_meta *meta, struct kfile *f, str
         err = take_stops(f, h);
     if (!err)
         err = ivf_coarse_make(h);
+    if (!err)
+        err = make_graph(h);
     return err ? err : take_lists(f, meta->params[PARAM_PLACES], h);
 }
 
