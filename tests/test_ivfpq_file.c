@@ -1,5 +1,6 @@
-/* test_ivfpq_file.c - lists and short codes in a file: damage is found, and what somebody forged,
- * with every checksum made good, neither opens by LOAD nor harms who opens it by MAP. */
+/* test_ivfpq_file.c - lists and short codes in a file: damage is found, and what somebody
+ * forged, with every checksum made good, neither opens by LOAD nor harms who opens it by MAP.
+ */
 #include <config.h>
 
 #include <check.h>
@@ -15,15 +16,33 @@
 #include "tests/kfile_sample.h"
 #include "tests/oracle.h"
 
-#define DIM 4
-#define N 90
+#define DIM   4
+#define N     90
 #define LISTS 5
 
 /* Where in the header its numbers stand: docs/format.md. */
 enum {
-    AT_HEAD_LEN = 8, AT_KIND = 14, AT_METRIC, AT_DTYPE, AT_DIM, AT_SLOTS, AT_LIVE,
-    AT_NLIST = 22, AT_PQ_M, AT_PQ_BITS, AT_HOW, AT_TRAINED, AT_PLACES, AT_PROFILE, AT_CODES,
-    AT_CODE_TYPE, AT_THRESHOLD, AT_TRAINED_ERROR, AT_ERROR_SUM, AT_LENGTH_SUM, AT_STOPS_ENTRIES
+    AT_HEAD_LEN = 8,
+    AT_KIND = 14,
+    AT_METRIC,
+    AT_DTYPE,
+    AT_DIM,
+    AT_SLOTS,
+    AT_LIVE,
+    AT_NLIST = 22,
+    AT_PQ_M,
+    AT_PQ_BITS,
+    AT_HOW,
+    AT_TRAINED,
+    AT_PLACES,
+    AT_PROFILE,
+    AT_CODES,
+    AT_CODE_TYPE,
+    AT_THRESHOLD,
+    AT_TRAINED_ERROR,
+    AT_ERROR_SUM,
+    AT_LENGTH_SUM,
+    AT_STOPS_ENTRIES
 };
 
 #define OK(call)                                                                               \
@@ -110,7 +129,8 @@ static void use(ann_index *ix)
         for (p.effort = 1; p.effort <= 50; p.effort += 49)
             for (size_t n = 1; n <= 9; n += 8) {
                 p.filter = NULL;
-                ann_err err = ann_search(ix, (ann_view){data.rows, n, 0, ANN_F32}, &p, ids, dists);
+                ann_err err =
+                    ann_search(ix, (ann_view){data.rows, n, 0, ANN_F32}, &p, ids, dists);
                 ck_assert(err == ANN_OK || err == ANN_EDAMAGED);
                 p.filter = f;
                 err = ann_search(ix, (ann_view){data.rows, n, 0, ANN_F32}, &p, ids, dists);
@@ -198,8 +218,8 @@ static void find_section(const char *name)
 {
     for (uint32_t i = 0; ann_file_section(path, i, &section.info) == ANN_OK; i++)
         if (strcmp(section.info.name, name) == 0) {
-            uint8_t *at = memmem(bytes + HEAD_HDR_BYTES, head_len - HEAD_HDR_BYTES, name,
-                                 strlen(name));
+            uint8_t *at =
+                memmem(bytes + HEAD_HDR_BYTES, head_len - HEAD_HDR_BYTES, name, strlen(name));
             while (at && get_u64(at + strlen(name) + 18) != section.info.offset)
                 at = memmem(at + 1, (size_t)(bytes + head_len - at - 1), name, strlen(name));
             ck_assert_ptr_nonnull(at);
@@ -233,7 +253,8 @@ static size_t bytes_of(const char *name)
     return section.info.bytes;
 }
 
-/* Seals what was forged, and opens it.  refuse: whether LOAD has to, and a check of a mapping. */
+/* Seals what was forged, and opens it.  refuse: whether LOAD has to, and a check of a mapping.
+ */
 static void try_forged(const char *what, uint64_t value, bool refuse)
 {
     ann_index *ix;
@@ -272,14 +293,46 @@ static void forge_header(int number, uint64_t value, bool refuse)
 
 START_TEST(forged_header)
 {
-    static const uint64_t values[] = {
-        0,          1,          2,           3,         4,              5,         6,
-        7,          8,          9,           11,        13,             15,        16,
-        17,         27,         31,          32,        33,             64,        85,
-        86,         89,         90,          91,        255,            256,       65536,
-        1048576,    1048577,    0x7fffffff,  0x80000000, 0xffffffff,    0x100000000,
-        0x3fc999999999999a, 0x3ff0000000000000, 0x7ff8000000000000, 0x7ff0000000000000,
-        INT64_MAX,  UINT64_MAX};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      2,
+                                      3,
+                                      4,
+                                      5,
+                                      6,
+                                      7,
+                                      8,
+                                      9,
+                                      11,
+                                      13,
+                                      15,
+                                      16,
+                                      17,
+                                      27,
+                                      31,
+                                      32,
+                                      33,
+                                      64,
+                                      85,
+                                      86,
+                                      89,
+                                      90,
+                                      91,
+                                      255,
+                                      256,
+                                      65536,
+                                      1048576,
+                                      1048577,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0xffffffff,
+                                      0x100000000,
+                                      0x3fc999999999999a,
+                                      0x3ff0000000000000,
+                                      0x7ff8000000000000,
+                                      0x7ff0000000000000,
+                                      INT64_MAX,
+                                      UINT64_MAX};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         const uint64_t x = values[i];
         forge_header(AT_KIND, x, x != ANN_FLAT);
@@ -353,8 +406,8 @@ END_TEST
 
 START_TEST(forged_sizes)
 {
-    static const uint32_t values[] = {0,  1,  15, 16, 17,         86,        90,
-                                      91, 96, 97, 1u << 31, UINT32_MAX - 14, UINT32_MAX};
+    static const uint32_t values[] = {
+        0, 1, 15, 16, 17, 86, 90, 91, 96, 97, 1u << 31, UINT32_MAX - 14, UINT32_MAX};
     for (size_t l = 0; l < LISTS; l++) {
         const uint32_t n = get_u32_of("list_sizes", l), more = n + 1, less = n - 1;
         for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
@@ -384,7 +437,8 @@ START_TEST(forged_slots)
         const uint32_t n = get_u32_of("list_sizes", l);
         for (uint32_t i = 0; i < n; i += 3) {
             const uint32_t other = get_u32_of("list_slots", l ? 0 : n - 1 - (i == n - 1));
-            const uint32_t values[] = {N, N + 1, 1u << 31, UINT32_MAX, free_slots[i % 4], other};
+            const uint32_t values[] = {N,    N + 1, 1u << 31, UINT32_MAX, free_slots[i % 4],
+                                       other};
             for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
                 if (get_u32_of("list_slots", at + i) == values[v])
                     continue;
@@ -407,8 +461,8 @@ START_TEST(forged_slots)
 }
 END_TEST
 
-/* A free slot beside those that are there, with the sizes made to agree: it would come twice when
- * the slot is used again. */
+/* A free slot beside those that are there, with the sizes made to agree: it would come twice
+ * when the slot is used again. */
 START_TEST(forged_dead_entry)
 {
     uint32_t at = 0;
@@ -451,8 +505,9 @@ START_TEST(untrained)
     for (ann_open_mode mode = ANN_OPEN_LOAD; mode <= ANN_OPEN_MAP; mode++) {
         ann_options o = ANN_OPTIONS_INIT;
         ann_index *ix, *back;
-        OK(ann_options_parse(&o, "ivfpq,nlist=7,pq_bits=6,rotation=random,pq_of=direct,metric=ip,"
-                                 "soar=1,anisotropic=0.25"));
+        OK(ann_options_parse(&o,
+                             "ivfpq,nlist=7,pq_bits=6,rotation=random,pq_of=direct,metric=ip,"
+                             "soar=1,anisotropic=0.25"));
         o.dim = DIM;
         OK(ann_create(&o, &ix));
         OK(ann_save(ix, path));
