@@ -5,9 +5,11 @@
  * Sun et al., "SOAR", NeurIPS 2023 (the second list).  docs/ivfpq.md says how it works and
  * where we depart.
  *
- * train.c learning   space.c where codes are made   coarse.c, graph.c which lists are near
- * lists.c memory add.c assigning and encoding   stops.c what effort means   search.c one query
- * batch.c many   ivfpq_file.c sections, check and the kind table
+ * train.c learning             space.c where codes are made
+ * coarse.c, graph.c which lists are near      lists.c memory
+ * add.c assigning and encoding, removing      stops.c what effort means
+ * search.c one query            batch.c many
+ * ivfpq_file.c sections, check and the kind table
  *
  * The distance of a query q to a vector x in the list of centroid c with code r^ is, in the
  * space,
