@@ -15,6 +15,7 @@
 #ifdef HAVE_HDF5
 #include "ann/io/hdf5.h"
 #endif
+#include "bench/asked.h"
 #include "bench/command.h"
 #include "bench/compare.h"
 #include "bench/display.h"
@@ -56,8 +57,11 @@ static ann_err sweep(const struct command *c, struct contestant *x, const struct
 {
     struct contestant *const list[] = {x};
     ann_err err = runner_sweep(list, 1, d, &c->run);
+    if (!err && c->calibrate)
+        err = asked_measure(x, d, &c->run);
     if (!err)
         err = outcomes_keep(all, &x->result);
+    x->result.nasked = 0;
     if (c->churn && !err) {
         err = subject_churn(x);
         if (!err)

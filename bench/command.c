@@ -26,14 +26,18 @@ static const char help_all[] =
     "rows\n"
     "are held out.\n"
     "\n"
-    "  --index SPEC      an index to measure, such as hnsw,m=24 or flat; may be repeated;\n"
-    "                    --specs is the same\n"
+    "  --index SPEC      an index to measure, such as hnsw,m=24, ivfpq or flat; may be repeated;\n"
+    "                    --specs is the same; none: peers alone\n"
     "  --k K             neighbours to find (10)\n"
     "  --recall LIST     report queries a second at these recalls (0.9,0.95,0.99)\n"
-    "  --effort LIST     efforts to measure (from k upwards until the highest recall)\n"
+    "  --effort LIST     efforts to measure (from k, of lists from 1, upwards until the "
+    "highest\n"
+    "                    recall)\n"
     "  --metric M        l2, angular or ip (as the data say)\n"
     "  --threads N       of building and of batches (all processors; peers: 1)\n"
-    "  --batch           measure all queries at once instead of one at a time\n"
+    "  --batch           measure all queries at once instead of one at a time (peers: of kith\n"
+    "                    too)\n"
+    "  --single          peers: single calls count, not the better of single and batch\n"
     "  --rounds N        medians are taken over N rounds (3; peers: 5)\n"
     "  --pin CPU         tie the searching thread to a processor (peers: the last one)\n"
     "  --epsilon E       count distances up to E beyond the k-th, as ann-benchmarks does\n"
@@ -41,8 +45,13 @@ static const char help_all[] =
     "  --cpu-clock       time by processor time: other work on the machine counts less\n"
     "  --filter P%       run: also with a filter that so many rows pass, at random, or with\n"
     "                    P%,clustered whole neighbourhoods; may be repeated\n"
+    "  --calibrate       run: also what asking for a recall by number delivers; half of the\n"
+    "                    queries calibrate, the other half judge\n"
     "  --churn           run: also after half of the vectors were removed and added again\n"
+    "  --grid NAME       peers: which of the grids in peers.json: graphs (the default), ivf\n"
     "  --peers LIST      peers: only these, such as hnswlib,symqg32; none: kith alone\n"
+    "  --sweep           peers: every setting on all queries and kith beside each peer at the\n"
+    "                    same effort, instead of the best settings at a recall\n"
     "  --rebuild         peers: build their indexes again, though they are kept\n"
     "  --flat            peers: exact search in batches, k = 100, instead of graphs\n"
     "  --no-file         do not write each index to find the size of its file\n"
@@ -155,9 +164,13 @@ enum option_code {
     OPT_PEERS,
     OPT_REBUILD,
     OPT_CPU_CLOCK,
+    OPT_CALIBRATE,
     OPT_CHURN,
     OPT_FILTER,
     OPT_FLAT,
+    OPT_GRID,
+    OPT_SWEEP,
+    OPT_SINGLE,
     OPT_NO_FILE,
     OPT_JSON,
     OPT_REPORT,
@@ -180,9 +193,13 @@ static const struct option options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
     {"rebuild", no_argument, NULL, OPT_REBUILD},
     {"cpu-clock", no_argument, NULL, OPT_CPU_CLOCK},
+    {"calibrate", no_argument, NULL, OPT_CALIBRATE},
     {"churn", no_argument, NULL, OPT_CHURN},
     {"filter", required_argument, NULL, OPT_FILTER},
     {"flat", no_argument, NULL, OPT_FLAT},
+    {"grid", required_argument, NULL, OPT_GRID},
+    {"sweep", no_argument, NULL, OPT_SWEEP},
+    {"single", no_argument, NULL, OPT_SINGLE},
     {"no-file", no_argument, NULL, OPT_NO_FILE},
     {"json", required_argument, NULL, OPT_JSON},
     {"report", required_argument, NULL, OPT_REPORT},
@@ -254,6 +271,9 @@ static bool take_option(int code, struct command *c)
     case OPT_REBUILD:
         c->rebuild = true;
         return true;
+    case OPT_CALIBRATE:
+        c->calibrate = true;
+        return true;
     case OPT_CHURN:
         c->churn = true;
         return true;
@@ -262,6 +282,16 @@ static bool take_option(int code, struct command *c)
                passing_parse(optarg, &c->filters[c->nfilters++]);
     case OPT_FLAT:
         c->flat = true;
+        c->grid = "flat";
+        return true;
+    case OPT_GRID:
+        c->grid = optarg;
+        return *optarg;
+    case OPT_SINGLE:
+        c->single = true;
+        return true;
+    case OPT_SWEEP:
+        c->sweep = true;
         return true;
     case OPT_NO_FILE:
         c->run.file = false;
@@ -297,6 +327,8 @@ static void set_defaults(struct command *c)
 {
     struct run_settings *r = &c->run;
     const bool peers = c->verb == COMMAND_PEERS;
+    if (!c->grid)
+        c->grid = "graphs";
     if (!r->ntargets) {
         r->targets[0] = 0.9;
         r->targets[1] = 0.95;
@@ -313,8 +345,8 @@ static void set_defaults(struct command *c)
         r->pass_s = peers ? 1 : RUNNER_PASS_S;
     if (peers) {
         r->single = !c->flat;
-        r->batch = true;
-        r->batch_counts = c->flat;
+        r->batch = !c->single || c->flat;
+        r->batch_counts = r->batch_counts || c->flat;
         if (r->pin < 0 && r->threads == 1)
             r->pin = last_processor();
     }

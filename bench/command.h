@@ -24,11 +24,15 @@ struct command {
     const char *json, *report;
     struct passing filters[COMMAND_LIST_MAX]; /* run: measured each after no filter */
     size_t nfilters;
+    bool calibrate; /* run: also recall asked for by number */
     bool churn; /* run: measured again after half of it went and came */
     const char *peers[COMMAND_PEERS_MAX]; /* those that take part; none of them: all */
     size_t npeers;
     char peer_list[COMMAND_PEERS_TEXT]; /* what they point into */
-    bool flat;                          /* peers: exact search */
+    const char *grid; /* peers: which choice of peers.json */
+    bool flat;        /* peers: exact search */
+    bool single;      /* peers: single calls count alone */
+    bool sweep;       /* peers: every setting on all queries, none picked */
     bool rebuild;                       /* peers: also indexes that are kept */
 };
 

@@ -54,6 +54,22 @@ bool compare_is_contest(const struct outcomes *all, size_t from, size_t to)
     return own && peer;
 }
 
+bool compare_effort(const struct outcome *own, const struct outcome *peer, size_t i,
+                    struct compare_effort *out)
+{
+    for (size_t a = 0; a < own->npoints; a++) {
+        const struct outcome_point *p = &own->points[a];
+        for (size_t b = 0; b < peer->npoints && p->effort; b++) {
+            const struct outcome_point *q = &peer->points[b];
+            if (q->effort != p->effort || i--)
+                continue;
+            *out = (struct compare_effort){p, q, p->qps / q->qps};
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_at(struct compare_at at, bool named, FILE *f)
 {
     char text[96];
@@ -120,11 +136,39 @@ static void print_against_reference(const struct outcomes *all, size_t from, siz
     }
 }
 
+/* Recall and rates of a spec beside those of a peer, effort by effort. */
+static void print_efforts(const struct outcome *own, const struct outcome *peer, FILE *f)
+{
+    char text[DISPLAY_MAX], v[2][DISPLAY_MAX];
+    struct compare_effort at;
+    if (!compare_effort(own, peer, 0, &at))
+        return;
+    fprintf(f,
+            "\n%s: %s beside %s at the same effort\n  %7s  %8s %8s %8s  %9s %9s %7s\n",
+            own->dataset, own->index, peer->index, "effort", "recall", "peer's", "more", "QPS",
+            "peer's", "ratio");
+    for (size_t i = 0; compare_effort(own, peer, i, &at); i++)
+        fprintf(f, "  %7s  %8.4f %8.4f %+8.4f  %9s %9s %7.2f\n",
+                display_count(text, (double)at.own->effort), at.own->recall, at.peer->recall,
+                at.own->recall - at.peer->recall, display_rate(v[0], at.own->qps),
+                display_rate(v[1], at.peer->qps), at.ratio);
+}
+
+static void print_sweeps(const struct outcomes *all, size_t from, size_t to, FILE *f)
+{
+    for (size_t i = from; i < to; i++)
+        for (size_t j = from; j < to && all->items[i].own; j++)
+            if (!all->items[j].own)
+                print_efforts(&all->items[i], &all->items[j], f);
+}
+
 void compare_print(const struct outcomes *all, FILE *f)
 {
     for (size_t i = 0; i < all->count;) {
         const size_t end = outcomes_group_end(all, i);
-        if (compare_is_contest(all, i, end)) {
+        if (all->items[i].swept) {
+            print_sweeps(all, i, end, f);
+        } else if (compare_is_contest(all, i, end)) {
             const struct outcome *reference = compare_find(all, i, end, COMPARE_REFERENCE);
             print_against_best(all, i, end, f);
             if (reference)

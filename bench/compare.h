@@ -28,6 +28,16 @@ const struct outcome *compare_find(const struct outcomes *all, size_t from, size
 /* Whether the group has both sides. */
 bool compare_is_contest(const struct outcomes *all, size_t from, size_t to);
 
+/* A point of one and a point of another at the same effort. */
+struct compare_effort {
+    const struct outcome_point *own, *peer;
+    double ratio; /* of queries a second */
+};
+
+/* The i-th effort that both were measured at, in own's order; false: no more. */
+bool compare_effort(const struct outcome *own, const struct outcome *peer, size_t i,
+                    struct compare_effort *out);
+
 /* Tables on a terminal. */
 void compare_print(const struct outcomes *all, FILE *f);
 

@@ -3,7 +3,10 @@
  * Place: bench.  A setting that was best by luck on some queries is not so on others, so no
  * figure comes from the queries that chose it.  Each round goes over all points, and at each
  * over all contestants, so that what the machine does meanwhile falls on all of them alike;
- * figures are medians over the rounds, with the lowest and the highest beside them. */
+ * figures are medians over the rounds, with the lowest and the highest beside them.
+ *
+ * A batch is all of the queries, as half of one would be faster or slower than what was asked
+ * for; recall is that of the other half here too. */
 #include <config.h>
 
 #include <math.h>
@@ -15,10 +18,12 @@
 
 #define LOWEST        2 /* effort of kith's: less than k may do */
 #define TRIALS_MAX    128
-#define PICK_BUDGET_S 40.0   /* of one contestant's sweep */
+#define PICK_BUDGET_S 40.0   /* of one contestant's searching in its sweep */
 #define NO_GAIN       0.0005 /* of recall: more of a second number is not tried */
 #define BEYOND_ENOUGH 1      /* so many more points, as other queries may find less */
 #define STALL         8      /* steps */
+#define BEHIND        0.01   /* of recall, from which on a second number may be passed over */
+#define WIDTH_MAX     16     /* second numbers of a ladder that are looked at one by one */
 #define CLEARLY       1.15   /* so much faster one way and the other is not timed */
 
 /* What one contestant is measured with. */
@@ -37,6 +42,7 @@ struct contest {
     struct contestant *const *all;
     size_t count;
     const struct run_settings *s;
+    const struct dataset *whole;
     struct dataset half[2];
     double *limits[2];
     ann_id *ids;           /* [nq, k] */
@@ -92,18 +98,51 @@ static bool stalled(const struct trial *t, size_t n, size_t width)
     return width < 2 && n > STALL && t[n - 1].recall < t[n - 1 - STALL].recall + 2 * NO_GAIN;
 }
 
+/* Of each second number, what more of the first one brought. */
+struct columns {
+    double best; /* recall so far */
+    double recall[WIDTH_MAX];
+    bool shut[WIDTH_MAX]; /* nothing any more: all that follows would only be slower */
+};
+
+static bool is_shut(const struct columns *w, const struct contestant *c, size_t i)
+{
+    return c->width > 1 && c->width <= WIDTH_MAX && w->shut[i % c->width];
+}
+
+static void note(struct columns *w, const struct contestant *c, size_t i, double recall)
+{
+    if (c->width < 2 || c->width > WIDTH_MAX)
+        return;
+    const size_t at = i % c->width;
+    w->best = fmax(w->best, recall);
+    w->shut[at] = recall < w->recall[at] + NO_GAIN && recall < w->best - BEHIND;
+    w->recall[at] = recall;
+}
+
+/* Seconds that a trial's passes took, as whoever made them says: other work on the machine must
+ * not end a sweep early. */
+static double spent(const struct contestant *c, const struct outcome_point *p)
+{
+    const double n = (double)c->data->nq;
+    return fmax(0, n / p->qps_single) + fmax(0, n / p->qps_batch); /* fmax passes a NAN over */
+}
+
 /* Sweeps c's settings until the recall is well above all targets. */
 static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, size_t *count)
 {
-    const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(x->s);
+    const double enough = runner_enough(x->s);
+    double took = 0;
     size_t over = 0;
+    const size_t first = c->lowest < LOWEST ? c->lowest : LOWEST;
+    struct columns columns = {0, {0}, {0}};
     struct outcome_point p;
     for (size_t i = 0; i < TRIALS_MAX && *count < TRIALS_MAX; i++) {
-        const size_t step = !c->nsteps      ? runner_effort(c, LOWEST, i)
-                            : i < c->nsteps ? i + 1
-                                            : 0;
+        const size_t step = runner_effort(c, first, i);
         if (c->has_effort && !step)
             break;
+        if (is_shut(&columns, c, i))
+            continue;
         p = runner_point(step);
         const ann_err err = try_step(x, c, step, &p);
         if (err == ANN_ENOTSUP && c->nsteps)
@@ -111,10 +150,12 @@ static ann_err sweep(struct contest *x, struct contestant *c, struct trial *t, s
         if (err)
             return err;
         t[(*count)++] = (struct trial){step, p.recall, p.qps_single, p.qps_batch};
+        note(&columns, c, i, p.recall);
         if (c->width > 1 && useless(t, *count, c->width))
             i += c->width - 1 - i % c->width; /* to the last of its kind */
-        const bool late = runner_clock(CLOCK_MONOTONIC) - began > PICK_BUDGET_S;
+        took += spent(c, &p);
         over += p.recall >= enough;
+        const bool late = took > PICK_BUDGET_S;
         if (!c->has_effort || late || over > BEYOND_ENOUGH || stalled(t, *count, c->width))
             break;
         if (x->s->progress)
@@ -151,8 +192,12 @@ static ann_err pick(struct contest *x, struct contestant *c, struct entry *e)
     for (size_t i = 0; i < count && !err; i++) {
         const struct trial *u = &t[chosen[i]];
         e->step[i] = u->step;
-        e->single[i] = c->single && !(u->batch > CLEARLY * u->single);
-        e->batch[i] = c->batch && c->best_counts && !(u->single > CLEARLY * u->batch);
+        e->single[i] = c->single;
+        e->batch[i] = c->batch && (c->best_counts || x->s->batch_counts);
+        if (c->best_counts) {
+            e->single[i] = e->single[i] && !(u->batch > CLEARLY * u->single);
+            e->batch[i] = e->batch[i] && !(u->single > CLEARLY * u->batch);
+        }
         err = try_step(x, c, u->step, &c->result.points[i]);
     }
     c->result.npoints = count;
@@ -172,6 +217,10 @@ static ann_err time_point(struct contest *x, size_t c, size_t point, unsigned ro
     ann_err err = runner_check_stop();
     if (err)
         return err;
+    if (x->s->batch_counts) {
+        u->half = -1;
+        u->data = x->whole;
+    }
     u->single = e->single[point];
     u->batch = e->batch[point];
     err = u->time(u, e->step[point], timing_of(x, c, point) + round);
@@ -217,7 +266,7 @@ static void settle_round(struct contest *x, size_t c, unsigned round)
     for (size_t i = 0; i < u->result.npoints; i++) {
         const struct timing *t = timing_of(x, c, i) + round;
         pairs[i].recall = u->result.points[i].recall;
-        pairs[i].qps = u->best_counts ? fmax(1 / t->single_s, 1 / t->batch_s) : 1 / t->single_s;
+        pairs[i].qps = runner_rate(u, t->single_s, t->batch_s);
     }
     for (size_t t = 0; t < u->result.ntargets; t++)
         u->result.at_round[t][round] =
@@ -258,7 +307,7 @@ static ann_err set_up(struct contest *x, const struct dataset *d)
 ann_err contest_run(struct contestant *const *all, size_t count, const struct dataset *d,
                     const struct run_settings *s)
 {
-    struct contest x = {.all = all, .count = count, .s = s};
+    struct contest x = {.all = all, .count = count, .s = s, .whole = d};
     ann_err err = set_up(&x, d);
     for (size_t c = 0; c < count && !err; c++) {
         err = lose(all[c], pick(&x, all[c], &x.entries[c]));

@@ -21,32 +21,35 @@ void grid_free(struct grid *g)
     g->document = NULL;
 }
 
-const char *grid_peer(const struct grid *g, bool exact, size_t i)
+/* The i-th of the list `key` of a grid. */
+static const char *choice(const struct grid *g, const char *grid, const char *key, size_t i)
 {
-    const struct js *list = js_get(g->document, exact ? "exact" : "peers");
-    return js_string(js_get(js_at(list, i), "name"), NULL);
+    const struct js *chosen = js_get(js_get(g->document, "grids"), grid);
+    return js_string(js_at(js_get(chosen, key), i), NULL);
+}
+
+const char *grid_peer(const struct grid *g, const char *grid, size_t i)
+{
+    return choice(g, grid, "peers", i);
+}
+
+const char *grid_spec(const struct grid *g, const char *grid, size_t i)
+{
+    return choice(g, grid, "specs", i);
 }
 
 static const struct js *find_peer(const struct grid *g, const char *peer)
 {
-    static const char *const lists[] = {"peers", "exact"};
-    for (size_t l = 0; l < 2; l++) {
-        const struct js *list = js_get(g->document, lists[l]);
-        for (size_t i = 0; i < js_count(list); i++)
-            if (!strcmp(js_string(js_get(js_at(list, i), "name"), ""), peer))
-                return js_at(list, i);
-    }
+    const struct js *list = js_get(g->document, "peers");
+    for (size_t i = 0; i < js_count(list); i++)
+        if (!strcmp(js_string(js_get(js_at(list, i), "name"), ""), peer))
+            return js_at(list, i);
     return NULL;
 }
 
 const char *grid_package_of(const struct grid *g, const char *peer)
 {
     return js_string(js_get(find_peer(g, peer), "package"), NULL);
-}
-
-const char *grid_spec(const struct grid *g, size_t i)
-{
-    return js_string(js_at(js_get(g->document, "specs"), i), NULL);
 }
 
 size_t grid_settings(const struct grid *g, const char *peer, struct grid_setting *out,

@@ -27,12 +27,11 @@ struct grid_setting {
 ann_err grid_load(struct grid *g, const char *path);
 void grid_free(struct grid *g);
 
-/* The i-th name of the list "peers" (or "exact"), NULL behind the last. */
-const char *grid_peer(const struct grid *g, bool exact, size_t i);
+/* A grid is a choice of peers, and of specs of kith that meet them where none is given:
+ * "graphs", "flat", "ivf" and so on.  The i-th of either, NULL behind the last. */
+const char *grid_peer(const struct grid *g, const char *grid, size_t i);
+const char *grid_spec(const struct grid *g, const char *grid, size_t i);
 const char *grid_package_of(const struct grid *g, const char *peer); /* NULL: no such peer */
-
-/* The i-th spec of kith that takes part where none is given, NULL behind the last. */
-const char *grid_spec(const struct grid *g, size_t i);
 
 /* Settings of a peer's search from fast to thorough, out [GRID_STEPS_MAX]: each of the first
  * numbers with each of the second ones, of which there are *width.  None for an exact index. */

@@ -20,6 +20,8 @@ static void put_head(struct js_out *o, const struct outcome *r)
     js_put_string(o, "spec", r->spec);
     js_put_u64(o, "threads", r->threads);
     js_put_bool(o, "batch", r->batch);
+    if (r->batch)
+        js_put_u64(o, "batch_size", r->batch_size);
 }
 
 static void put_bytes(struct js_out *o, const char *key, double bytes)
@@ -51,11 +53,39 @@ static ann_err put_point(struct js_out *o, const struct outcome *r,
     js_put_double(o, "hops", p->hops);
     js_put_double(o, "build_s", r->build_s);
     js_put_double(o, "build_cpu_s", r->build_cpu_s);
+    js_put_double(o, "train_s", r->train_s);
+    js_put_double(o, "train_cpu_s", r->train_cpu_s);
+    js_put_double(o, "add_s", outcome_add_s(r));
+    js_put_double(o, "add_cpu_s", outcome_add_cpu_s(r));
+    js_put_double(o, "bytes_per_vector", outcome_vector_bytes(r));
+    if (r->lists) {
+        js_put_u64(o, "lists", r->lists);
+        js_put_double(o, "list_spread", r->list_spread);
+        js_put_double(o, "trained_error", r->code_error[0]);
+        js_put_double(o, "added_error", r->code_error[1]);
+    }
     put_bytes(o, "memory_bytes", r->memory_bytes);
     put_bytes(o, "file_bytes", r->file_bytes);
     put_bytes(o, "peak_rss_bytes", r->peak_rss_bytes);
     js_shut(o, '}');
     return js_line(o, f);
+}
+
+static ann_err put_asked(struct js_out *o, const struct outcome *r, FILE *f)
+{
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < r->nasked && !err; i++) {
+        const struct outcome_asked *a = &r->asked[i];
+        put_head(o, r);
+        js_put_double(o, "asked_recall", a->recall);
+        js_put_double(o, "delivered", a->delivered);
+        js_put_double(o, "distances", a->distances);
+        js_put_u64(o, "least_effort", a->least_effort);
+        js_put_double(o, "least_distances", a->least_distances);
+        js_shut(o, '}');
+        err = js_line(o, f);
+    }
+    return err;
 }
 
 /* own over the fastest peer (reference NULL) or over one of them. */
@@ -82,6 +112,36 @@ static ann_err put_ratio(struct js_out *o, const struct outcomes *all, size_t fr
         js_shut(o, '}');
         err = js_line(o, f);
     }
+    return err;
+}
+
+/* own beside a peer, effort by effort. */
+static ann_err put_efforts(struct js_out *o, const struct outcome *own,
+                           const struct outcome *peer, FILE *f)
+{
+    struct compare_effort at;
+    ann_err err = ANN_OK;
+    for (size_t i = 0; !err && compare_effort(own, peer, i, &at); i++) {
+        put_head(o, own);
+        js_put_u64(o, "at_effort", at.own->effort);
+        js_put_string(o, "over", peer->index);
+        js_put_double(o, "recall", at.own->recall);
+        js_put_double(o, "peer_recall", at.peer->recall);
+        js_put_double(o, "ratio", at.ratio);
+        js_shut(o, '}');
+        err = js_line(o, f);
+    }
+    return err;
+}
+
+static ann_err put_sweeps(struct js_out *o, const struct outcomes *all, size_t from, size_t to,
+                          FILE *f)
+{
+    ann_err err = ANN_OK;
+    for (size_t i = from; i < to; i++)
+        for (size_t j = from; j < to && !err && all->items[i].own; j++)
+            if (!all->items[j].own)
+                err = put_efforts(o, &all->items[i], &all->items[j], f);
     return err;
 }
 
@@ -116,10 +176,12 @@ ann_err outcome_write_json(const struct outcomes *all, FILE *f)
             js_shut(&o, '}');
             err = js_line(&o, f);
         }
+        if (!err)
+            err = put_asked(&o, r, f);
     }
     for (size_t i = 0, end; i < all->count && !err; i = end) {
         end = outcomes_group_end(all, i);
-        err = put_ratios(&o, all, i, end, f);
+        err = (all->items[i].swept ? put_sweeps : put_ratios)(&o, all, i, end, f);
     }
     js_out_free(&o);
     return err;

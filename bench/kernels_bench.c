@@ -231,9 +231,9 @@ static double measure_lists(const struct annk_list_ops *ops, const struct lists 
         for (size_t k = 0; k < LISTS_A_PASS; k++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
             const char *const list = l->base + (state >> 33) % l->count * l->bytes;
-            const struct annk_list_run run = {.codes = (const void *)list,
-                                              .bias = (const void *)(list + l->bytes - 2 * LIST),
-                                              .n = LIST, .last = LIST};
+            const void *const bias = list + l->bytes - 2 * LIST;
+            const struct annk_list_run run = {
+                .codes = (const void *)list, .bias = bias, .n = LIST, .last = LIST};
             if (nq == 1)
                 counts[0] = ops->scan(q[0], &run, base[0], limit[0], to[0], at[0]);
             else

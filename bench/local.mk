@@ -2,6 +2,7 @@
 # of the build folder.
 bin_PROGRAMS += bench/annbench
 bench_sources = \
+	bench/asked.c bench/asked.h \
 	bench/command.c bench/command.h \
 	bench/compare.c bench/compare.h \
 	bench/contest.c bench/contest.h \

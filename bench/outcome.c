@@ -3,6 +3,7 @@
  * Place: bench. */
 #include <config.h>
 
+#include <math.h>
 #include <string.h>
 
 #include "ann/base/error.h"
@@ -16,6 +17,21 @@ void outcome_interpolate(struct outcome *o)
         pairs[i] = (struct metrics_pair){o->points[i].recall, o->points[i].qps};
     for (size_t t = 0; t < o->ntargets; t++)
         o->at[t] = metrics_interpolate(pairs, o->npoints, o->targets[t]);
+}
+
+double outcome_add_s(const struct outcome *o)
+{
+    return o->build_s - o->train_s;
+}
+
+double outcome_add_cpu_s(const struct outcome *o)
+{
+    return o->build_cpu_s - o->train_cpu_s;
+}
+
+double outcome_vector_bytes(const struct outcome *o)
+{
+    return o->memory_bytes >= 0 && o->n ? o->memory_bytes / (double)o->n : NAN;
 }
 
 struct outcome *outcomes_add(struct outcomes *all)

@@ -29,6 +29,14 @@ struct outcome_point {
     double distances, hops; /* a query */
 };
 
+/* What asking for a recall by number delivers to queries that did not calibrate. */
+struct outcome_asked {
+    double recall;               /* asked for */
+    double delivered, distances; /* NAN: no effort was found for it */
+    size_t least_effort;         /* that would have done; 0: none */
+    double least_distances;
+};
+
 /* One index on one data set. */
 struct outcome {
     char dataset[DATASET_NAME_MAX], index[48], spec[OUTCOME_SPEC_MAX];
@@ -36,9 +44,15 @@ struct outcome {
     ann_metric metric;
     unsigned threads, rounds;
     bool batch; /* qps counts batches */
+    size_t batch_size; /* queries that are timed in one call */
     bool own;   /* kith's, in a contest */
-    double build_s, build_cpu_s;
+    bool swept; /* in a contest: every setting on all queries, to compare effort by effort */
+    double build_s, build_cpu_s; /* train and add */
+    double train_s, train_cpu_s; /* NAN: nothing to train, or not told apart */
     double memory_bytes, file_bytes, peak_rss_bytes;
+    size_t lists;          /* 0: the kind has none */
+    double list_spread;    /* entries of the longest list over the mean */
+    double code_error[2];  /* of short codes, of what was trained on and of what was added */
     struct outcome_point points[OUTCOME_POINTS_MAX];
     size_t npoints;
     double targets[OUTCOME_TARGETS_MAX];
@@ -46,10 +60,18 @@ struct outcome {
     /* at[].qps of each round by itself; all 0 where there was no contest. */
     double at_round[OUTCOME_TARGETS_MAX][OUTCOME_ROUNDS_MAX];
     size_t ntargets;
+    struct outcome_asked asked[OUTCOME_TARGETS_MAX];
+    size_t nasked;
 };
 
 /* Fills at[] from points[]. */
 void outcome_interpolate(struct outcome *o);
+
+/* Seconds of adding by itself, NAN where training was not told apart. */
+double outcome_add_s(const struct outcome *o);
+double outcome_add_cpu_s(const struct outcome *o);
+/* Bytes of memory for each vector; NAN: not known. */
+double outcome_vector_bytes(const struct outcome *o);
 
 /* A growing list of outcomes, of one call of the program. */
 struct outcomes {

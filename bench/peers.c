@@ -120,6 +120,8 @@ static ann_err build(struct contestant *c, const struct peers_place *place)
         return err;
     r->build_s = js_number(js_get(answer, "wall"), NAN);
     r->build_cpu_s = js_number(js_get(answer, "cpu"), NAN);
+    r->train_s = js_number(js_get(answer, "train_wall"), NAN);
+    r->train_cpu_s = js_number(js_get(answer, "train_cpu"), NAN);
     r->memory_bytes = js_number(js_get(answer, "memory"), -1);
     r->file_bytes = js_number(js_get(answer, "file"), -1);
     u->batches = js_bool(js_get(answer, "batches"), false);
@@ -144,6 +146,17 @@ static void begin_for(struct js_out *o, const char *what, const struct contestan
     js_put_u64(o, "k", c->settings->k);
     js_put_bool(o, "single", c->single);
     js_put_bool(o, "batch", c->batch);
+}
+
+/* The efforts asked for, where the ladder is of one whole number and they mean the same. */
+static void take_efforts(struct contestant *c, const struct run_settings *s)
+{
+    struct peer *u = c->impl;
+    if (!s->nefforts || c->width != 1 || !(u->settings[0].v[0] >= 1))
+        return;
+    c->nsteps = s->nefforts;
+    for (size_t i = 0; i < s->nefforts; i++)
+        u->settings[i] = (struct grid_setting){{(double)s->efforts[i], 0}, 1};
 }
 
 /* How a setting is shown: an ef as effort, anything else in words. */
@@ -231,6 +244,8 @@ ann_err peers_open(struct contestant *c, const struct peers_place *place, const 
         u->name = name;
         c->nsteps = grid_settings(place->grid, name, u->settings, &c->width);
         c->has_effort = c->nsteps > 0;
+        if (c->has_effort)
+            take_efforts(c, s);
         u->lap = mem_zalloc(d->nq, sizeof *u->lap);
     }
     if (!u || !u->lap)

@@ -14,6 +14,13 @@
 #include "bench/display.h"
 #include "bench/outcome.h"
 
+static void put_quotient(FILE *f, double a, double b)
+{
+    char text[DISPLAY_MAX];
+    snprintf(text, sizeof text, a > 0 && b > 0 ? "%.2f" : "-", a / b);
+    page_cell(f, text);
+}
+
 static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t to)
 {
     char b[DISPLAY_MAX];
@@ -21,8 +28,9 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
     fputs("<div class=\"scroll\"><table>\n<tr><th>index</th>", f);
     for (size_t t = 0; t < first->ntargets; t++)
         fprintf(f, "<th>queries/s<br/>at recall %g</th>", first->targets[t]);
-    fputs("<th>build</th><th>CPU time</th><th>memory</th><th>file</th><th>peak of<br/>process"
-          "</th></tr>\n",
+    fputs("<th>build</th><th>CPU time</th><th>of it<br/>training</th><th>adding</th>"
+          "<th>lists</th><th>longest<br/>over mean</th><th>memory</th><th>bytes a<br/>vector"
+          "</th><th>file</th><th>peak of<br/>process</th></tr>\n",
           f);
     for (size_t i = from; i < to; i++) {
         const struct outcome *r = &all->items[i];
@@ -32,7 +40,12 @@ static void put_summary(FILE *f, const struct outcomes *all, size_t from, size_t
             page_cell(f, display_at(b, r->at[t]));
         page_cell(f, display_seconds(b, r->build_s));
         page_cell(f, display_seconds(b, r->build_cpu_s));
+        page_cell(f, display_seconds(b, r->train_s));
+        page_cell(f, display_seconds(b, outcome_add_s(r)));
+        page_cell(f, r->lists ? display_count(b, (double)r->lists) : "-");
+        put_quotient(f, r->list_spread, 1);
         page_cell(f, display_bytes(b, r->memory_bytes));
+        page_cell(f, display_rate(b, outcome_vector_bytes(r)));
         page_cell(f, display_bytes(b, r->file_bytes));
         page_cell(f, display_bytes(b, r->peak_rss_bytes));
         fputs("</tr>\n", f);
@@ -52,13 +65,6 @@ static void put_ratio(FILE *f, struct compare_at at)
         fputs("</span>", f);
     }
     fputs("</td>", f);
-}
-
-static void put_quotient(FILE *f, double a, double b)
-{
-    char text[DISPLAY_MAX];
-    snprintf(text, sizeof text, a > 0 && b > 0 ? "%.2f" : "-", a / b);
-    page_cell(f, text);
 }
 
 /* Ratios to the fastest peer at each recall, build and bytes to those of the reference. */
@@ -92,6 +98,67 @@ static void put_ratios(FILE *f, const struct outcomes *all, size_t from, size_t 
         fputs("</tr>\n", f);
     }
     fputs("</table></div>\n", f);
+}
+
+/* kith beside each peer at the same effort. */
+static void put_efforts(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char b[DISPLAY_MAX];
+    struct compare_effort at;
+    fputs("<h3>kith and its peers at the same effort</h3>\n<div class=\"scroll\"><table>\n"
+          "<tr><th>index</th><th>peer</th><th>effort</th><th>recall</th><th>peer's</th>"
+          "<th>queries/s over<br/>the peer's</th></tr>\n",
+          f);
+    for (size_t i = from; i < to; i++) {
+        for (size_t j = from; j < to && all->items[i].own; j++) {
+            const struct outcome *own = &all->items[i], *peer = &all->items[j];
+            for (size_t k = 0; !peer->own && compare_effort(own, peer, k, &at); k++) {
+                fputs("<tr>", f);
+                page_name(f, own->index, i - from);
+                page_cell(f, peer->index);
+                page_cell(f, display_count(b, (double)at.own->effort));
+                snprintf(b, sizeof b, "%.4f", at.own->recall);
+                page_cell(f, b);
+                snprintf(b, sizeof b, "%.4f", at.peer->recall);
+                page_cell(f, b);
+                put_quotient(f, at.own->qps, at.peer->qps);
+                fputs("</tr>\n", f);
+            }
+        }
+    }
+    fputs("</table></div>\n", f);
+}
+
+static void put_asked(FILE *f, const struct outcomes *all, size_t from, size_t to)
+{
+    char b[DISPLAY_MAX];
+    fputs("<h3>Recall asked for by number, of queries that did not calibrate</h3>\n"
+          "<div class=\"scroll\"><table>\n<tr><th>index</th><th>asked</th><th>delivered</th>"
+          "<th>distances</th><th>over those of the<br/>least effort</th></tr>\n",
+          f);
+    for (size_t i = from; i < to; i++) {
+        for (size_t j = 0; j < all->items[i].nasked; j++) {
+            const struct outcome_asked *a = &all->items[i].asked[j];
+            fputs("<tr>", f);
+            page_name(f, all->items[i].index, i - from);
+            snprintf(b, sizeof b, "%g", a->recall);
+            page_cell(f, b);
+            snprintf(b, sizeof b, a->delivered >= 0 ? "%.4f" : "-", a->delivered);
+            page_cell(f, b);
+            page_cell(f, display_count(b, a->distances));
+            put_quotient(f, a->distances, a->least_distances);
+            fputs("</tr>\n", f);
+        }
+    }
+    fputs("</table></div>\n", f);
+}
+
+static bool has_asked(const struct outcomes *all, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (all->items[i].nasked)
+            return true;
+    return false;
 }
 
 static void put_point(FILE *f, const struct outcome *r, const struct outcome_point *p,
@@ -243,12 +310,16 @@ static void put_group(FILE *f, const struct outcomes *all, size_t from, size_t t
     svg_text(f, r->dataset);
     fprintf(f,
             "</h2>\n<p class=\"dim\">%s vectors of %zu dimensions, %s, %s queries, k = %zu, "
-            "%u thread%s%s, medians of %u round%s</p>\n",
+            "%u thread%s, ",
             display_count(n, (double)r->n), r->dim, dataset_metric_name(r->metric),
-            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
-            r->batch ? ", in batches" : "", r->rounds, r->rounds == 1 ? "" : "s");
+            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s");
+    if (r->batch)
+        fprintf(f, "in batches of %s, ", display_count(n, (double)r->batch_size));
+    fprintf(f, "medians of %u round%s</p>\n", r->rounds, r->rounds == 1 ? "" : "s");
     put_summary(f, all, from, to);
-    put_ratios(f, all, from, to);
+    (r->swept ? put_efforts : put_ratios)(f, all, from, to);
+    if (has_asked(all, from, to))
+        put_asked(f, all, from, to);
     fputs("<div class=\"plots\">\n", f);
     put_lines(f, all, from, to, false);
     if (has_latency(all, from, to))

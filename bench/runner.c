@@ -16,6 +16,8 @@
 #define LADDER_STEP    1.4142135623730951
 #define EFFORT_CAP     8192
 #define SWEEP_BUDGET_S 25.0 /* the untimed passes of one contestant stop after this */
+#define STALL          8    /* steps without a gain and the rest of a ladder is left */
+#define NO_GAIN        0.001 /* of recall over them */
 #define BEYOND         0.3  /* of the way from the highest asked recall to 1 is far enough */
 
 volatile sig_atomic_t runner_stop;
@@ -41,6 +43,7 @@ void runner_init(struct contestant *c, const struct dataset *d, const struct run
     c->single = s->single;
     c->batch = s->batch;
     c->half = -1;
+    c->lowest = s->k;
     memcpy(r->dataset, d->name, sizeof r->dataset);
     r->n = d->n;
     r->nq = d->nq;
@@ -50,7 +53,8 @@ void runner_init(struct contestant *c, const struct dataset *d, const struct run
     r->threads = s->threads;
     r->rounds = s->rounds;
     r->batch = s->batch_counts;
-    r->build_s = r->build_cpu_s = NAN;
+    r->batch_size = d->nq;
+    r->build_s = r->build_cpu_s = r->train_s = r->train_cpu_s = NAN;
     r->memory_bytes = r->file_bytes = r->peak_rss_bytes = -1;
     r->ntargets = s->ntargets;
     memcpy(r->targets, s->targets, sizeof r->targets);
@@ -67,9 +71,14 @@ double runner_enough(const struct run_settings *s)
 size_t runner_effort(const struct contestant *c, size_t first, size_t i)
 {
     const struct run_settings *s = c->settings;
+    if (c->nsteps)
+        return i < c->nsteps ? i + 1 : 0;
     if (!c->has_effort || s->nefforts)
         return c->has_effort && i < s->nefforts ? s->efforts[i] : 0;
-    const double effort = rint((double)first * pow(LADDER_STEP, (double)i));
+    if (first < 2 && i == 0)
+        return 1;
+    const size_t more = first < 2 ? i - 1 : i; /* 1, 2, 3, 4, 6: not 1 twice */
+    const double effort = rint(fmax(2, (double)first) * pow(LADDER_STEP, (double)more));
     return i < OUTCOME_POINTS_MAX && effort <= EFFORT_CAP ? (size_t)effort : 0;
 }
 
@@ -105,19 +114,27 @@ static ann_err find_point(struct contestant *c, size_t effort, const struct data
     return ANN_OK;
 }
 
+/* Whether the recall has stood still: all that is in reach has been found. */
+static bool stalled(const struct outcome *r)
+{
+    const size_t n = r->npoints;
+    return n > STALL && r->points[n - 1].recall < r->points[n - 1 - STALL].recall + NO_GAIN;
+}
+
 static ann_err find_points(struct contestant *c, const struct dataset *d,
                            const struct run_settings *s, const double *limits, ann_id *ids)
 {
     const double began = runner_clock(CLOCK_MONOTONIC), enough = runner_enough(s);
     if (!c->has_effort)
         return find_point(c, 0, d, limits, ids);
-    for (size_t i = 0, effort; (effort = runner_effort(c, s->k, i)); i++) {
+    for (size_t i = 0, effort;
+         i < OUTCOME_POINTS_MAX && (effort = runner_effort(c, c->lowest, i)); i++) {
         const ann_err err = find_point(c, effort, d, limits, ids);
         if (err)
             return err;
         const bool far = c->result.points[i].recall >= enough && i > 0;
         const bool late = runner_clock(CLOCK_MONOTONIC) - began > SWEEP_BUDGET_S;
-        if (!s->nefforts && (far || late))
+        if (!s->nefforts && (far || late || stalled(&c->result)))
             break;
         if (s->progress)
             progress_step(s->progress, "finding efforts", i + 1, OUTCOME_POINTS_MAX);
@@ -134,8 +151,7 @@ static double middle(const struct timing *t, unsigned rounds, size_t offset)
     return isnan(v[0]) ? NAN : metrics_median(v, rounds);
 }
 
-/* The rate that counts. */
-static double rate(const struct contestant *c, double single_s, double batch_s)
+double runner_rate(const struct contestant *c, double single_s, double batch_s)
 {
     if (c->best_counts)
         return fmax(1 / single_s, 1 / batch_s); /* fmax passes a NAN over */
@@ -154,11 +170,12 @@ void runner_settle(const struct contestant *c, struct outcome_point *p, const st
     p->p999_us = middle(t, s->rounds, offsetof(struct timing, p999_us));
     if (!c->single)
         p->mean_us = 1e6 / p->qps_batch;
-    p->qps = rate(c, 1 / p->qps_single, 1 / p->qps_batch);
+    p->qps = runner_rate(c, 1 / p->qps_single, 1 / p->qps_batch);
     p->qps_low = p->qps_high = p->qps;
     for (unsigned r = 0; r < s->rounds; r++) {
-        p->qps_low = fmin(p->qps_low, rate(c, t[r].single_s, t[r].batch_s));
-        p->qps_high = fmax(p->qps_high, rate(c, t[r].single_s, t[r].batch_s));
+        const double rate = runner_rate(c, t[r].single_s, t[r].batch_s);
+        p->qps_low = fmin(p->qps_low, rate);
+        p->qps_high = fmax(p->qps_high, rate);
     }
 }
 
@@ -171,9 +188,11 @@ static ann_err time_rounds(struct contestant *const *all, size_t count, size_t m
             for (size_t c = 0; c < count; c++) {
                 if (i >= all[c]->result.npoints)
                     continue;
+                /* Of a ladder's step the point shows the number behind it. */
+                const size_t shown = all[c]->result.points[i].effort;
                 ann_err err = runner_check_stop();
                 if (!err)
-                    err = all[c]->time(all[c], all[c]->result.points[i].effort,
+                    err = all[c]->time(all[c], all[c]->nsteps ? i + 1 : shown,
                                        &t[(c * OUTCOME_POINTS_MAX + i) * s->rounds + r]);
                 if (err)
                     return error_prefix(err, all[c]->result.index);

@@ -41,6 +41,7 @@ struct timing {
 struct contestant {
     struct outcome result;
     bool has_effort;
+    size_t lowest;    /* effort that a sweep begins at */
     bool best_counts;   /* qps is the better of single and batch */
     bool single, batch; /* what to time; as the settings say until a contest chooses */
     size_t nsteps; /* settings it has by itself, taken as efforts 1..nsteps; 0: any effort */
@@ -76,8 +77,11 @@ void runner_settle(const struct contestant *c, struct outcome_point *p, const st
 /* The recall at which a sweep may end. */
 double runner_enough(const struct run_settings *s);
 
-/* The i-th effort of a sweep that begins at `first`; 0: no more. */
+/* The i-th effort of a sweep that begins at `first`, or step of a ladder; 0: no more. */
 size_t runner_effort(const struct contestant *c, size_t first, size_t i);
+
+/* The rate that counts, of seconds a query in either way; NAN: not measured. */
+double runner_rate(const struct contestant *c, double single_s, double batch_s);
 
 /* Fills each result's points and at[]. */
 ann_err runner_sweep(struct contestant *const *all, size_t count, const struct dataset *d,
@@ -100,5 +104,6 @@ ann_err subject_filter(struct contestant *c, const struct passing *p);
  * given back; c begins a new result. */
 ann_err subject_churn(struct contestant *c);
 void subject_close(struct contestant *c);
+ann_index *subject_index(const struct contestant *c);
 
 #endif

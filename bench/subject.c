@@ -97,8 +97,29 @@ static void note_decisions(struct outcome *r, const ann_options *o, const ann_in
     ann_options decided = *o;
     decided.m = info->m ? info->m : decided.m;
     decided.codes = info->codes;
+    decided.nlist = info->nlist;
+    decided.pq_m = info->pq_m;
+    decided.pq_bits = info->pq_bits;
+    decided.rotation = info->rotation;
     if (!ann_options_spec(&decided, spec, sizeof spec))
         memcpy(r->spec, spec, sizeof spec);
+}
+
+static void note_lists(struct outcome *r, const ann_info *info)
+{
+    r->lists = info->nlist;
+    if (!info->nlist || !info->entries)
+        return;
+    r->list_spread = (double)info->largest_list * info->nlist / (double)info->entries;
+    r->code_error[0] = info->trained_error;
+    r->code_error[1] = info->added_error;
+}
+
+/* Kinds with lists learn them, and search so many of them as the effort says: one is enough to
+ * begin with.  For the others ann_train looks at the vectors only. */
+static bool trains(ann_kind kind)
+{
+    return kind == ANN_IVFPQ;
 }
 
 static ann_err build(struct contestant *c, const ann_options *o)
@@ -116,6 +137,10 @@ static ann_err build(struct contestant *c, const ann_options *o)
     const double cpu = runner_clock(CLOCK_PROCESS_CPUTIME_ID);
     const double wall = runner_clock(CLOCK_MONOTONIC);
     err = io_library(ann_train(u->ix, base));
+    if (trains(o->kind)) {
+        r->train_s = runner_clock(CLOCK_MONOTONIC) - wall;
+        r->train_cpu_s = runner_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    }
     if (!err)
         err = io_library(ann_add(u->ix, base, NULL));
     r->build_s = runner_clock(CLOCK_MONOTONIC) - wall;
@@ -126,6 +151,7 @@ static ann_err build(struct contestant *c, const ann_options *o)
     if (err)
         return err;
     note_decisions(r, o, &info);
+    note_lists(r, &info);
     r->memory_bytes = (double)info.memory_bytes;
     if (c->settings->file)
         r->file_bytes = file_size(u->ix);
@@ -355,6 +381,7 @@ ann_err subject_open(struct contestant *c, const char *spec, const struct datase
         return error_prefix(err, spec);
     set_index_name(&c->result);
     c->has_effort = o.kind != ANN_FLAT;
+    c->lowest = trains(o.kind) ? 1 : s->k;
     c->search = search;
     c->time = time_all;
     struct subject *u = c->impl = mem_zalloc(1, sizeof *u);
@@ -453,6 +480,11 @@ ann_err subject_churn(struct contestant *c)
     const size_t len = strlen(r->index);
     snprintf(r->index + len, sizeof r->index - len, " churned");
     return err;
+}
+
+ann_index *subject_index(const struct contestant *c)
+{
+    return ((const struct subject *)c->impl)->ix;
 }
 
 void subject_close(struct contestant *c)

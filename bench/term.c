@@ -22,10 +22,12 @@ static const char *const colors[] = {"34", "33", "32", "35", "36", "31", "37", "
 static void print_head(const struct outcome *r, FILE *f)
 {
     char n[DISPLAY_MAX], nq[DISPLAY_MAX];
-    fprintf(f, "\n%s: %s x %zu, %s, %s queries, k = %zu, %u thread%s%s\n\n", r->dataset,
+    fprintf(f, "\n%s: %s x %zu, %s, %s queries, k = %zu, %u thread%s", r->dataset,
             display_count(n, (double)r->n), r->dim, dataset_metric_name(r->metric),
-            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s",
-            r->batch ? ", in batches" : "");
+            display_count(nq, (double)r->nq), r->k, r->threads, r->threads == 1 ? "" : "s");
+    if (r->batch)
+        fprintf(f, ", in batches of %s", display_count(n, (double)r->batch_size));
+    fputs("\n\n", f);
 }
 
 static int index_width(const struct outcomes *all, size_t from, size_t to)
@@ -61,6 +63,38 @@ static void print_summary(const struct outcomes *all, size_t from, size_t to, FI
         fprintf(f, "  %-*s  %s\n", width, all->items[i].index, all->items[i].spec);
 }
 
+static bool trained(const struct outcomes *all, size_t from, size_t to)
+{
+    bool any = false;
+    for (size_t i = from; i < to; i++)
+        any = any || all->items[i].train_s >= 0;
+    return any;
+}
+
+/* Where anything was trained: what that took, and adding by itself; of kith's lists how even
+ * they are, and what its short codes miss. */
+static void print_training(const struct outcomes *all, size_t from, size_t to, FILE *f)
+{
+    char v[6][DISPLAY_MAX], lists[64];
+    const int width = index_width(all, from, to);
+    if (!trained(all, from, to))
+        return;
+    fprintf(f, "\n  %-*s  %9s %9s %9s %9s %12s  lists, longest over mean, error of codes\n",
+            width, "index", "training", "cpu", "adding", "cpu", "bytes/vector");
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        *lists = 0;
+        if (r->lists)
+            snprintf(lists, sizeof lists, "  %.24s, %.2f, %.4f",
+                     display_count(v[5], (double)r->lists), r->list_spread, r->code_error[1]);
+        fprintf(f, "  %-*s  %9s %9s %9s %9s %12s%s\n", width, r->index,
+                display_seconds(v[0], r->train_s), display_seconds(v[1], r->train_cpu_s),
+                display_seconds(v[2], outcome_add_s(r)),
+                display_seconds(v[3], outcome_add_cpu_s(r)),
+                display_rate(v[4], outcome_vector_bytes(r)), lists);
+    }
+}
+
 static void print_sweep(const struct outcomes *all, size_t from, size_t to, FILE *f)
 {
     char v[8][DISPLAY_MAX];
@@ -77,6 +111,28 @@ static void print_sweep(const struct outcomes *all, size_t from, size_t to, FILE
                     display_rate(v[3], p->p50_us), display_rate(v[4], p->p99_us),
                     display_rate(v[5], p->p999_us), display_count(v[6], p->distances),
                     display_count(v[7], p->hops));
+        }
+    }
+}
+
+/* Where recall was asked for by number. */
+static void print_asked(const struct outcomes *all, size_t from, size_t to, FILE *f)
+{
+    char v[4][DISPLAY_MAX];
+    const int width = index_width(all, from, to);
+    bool any = false;
+    for (size_t i = from; i < to; i++) {
+        const struct outcome *r = &all->items[i];
+        if (r->nasked && !any)
+            fprintf(f, "\n  %-*s  %8s %9s %9s  least effort, its distances, over them\n", width,
+                    "index", "asked", "delivered", "distances");
+        any = any || r->nasked;
+        for (size_t j = 0; j < r->nasked; j++) {
+            const struct outcome_asked *a = &r->asked[j];
+            fprintf(f, "  %-*s  %8g %9.4f %9s  %12s %14s  %9.2f\n", width, r->index, a->recall,
+                    a->delivered, display_count(v[0], a->distances),
+                    display_effort(v[1], a->least_effort, ""),
+                    display_count(v[2], a->least_distances), a->distances / a->least_distances);
         }
     }
 }
@@ -178,7 +234,9 @@ void outcome_print(const struct outcomes *all, FILE *f, unsigned columns, bool c
         const size_t end = outcomes_group_end(all, i);
         print_head(&all->items[i], f);
         print_summary(all, i, end, f);
+        print_training(all, i, end, f);
         print_sweep(all, i, end, f);
+        print_asked(all, i, end, f);
         print_plot(all, i, end, f, columns, color);
         i = end;
     }

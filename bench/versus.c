@@ -19,7 +19,7 @@ static ann_err choose_peers(struct command *c, const struct grid *g)
     if (c->npeers && !strcmp(c->peers[0], "none"))
         return c->npeers = 0, ANN_OK;
     if (!c->npeers)
-        while (c->npeers < COMMAND_PEERS_MAX && (name = grid_peer(g, c->flat, c->npeers)))
+        while (c->npeers < COMMAND_PEERS_MAX && (name = grid_peer(g, c->grid, c->npeers)))
             c->peers[c->npeers++] = name;
     for (size_t i = 0; i < c->npeers; i++)
         if (!grid_package_of(g, c->peers[i]))
@@ -28,22 +28,40 @@ static ann_err choose_peers(struct command *c, const struct grid *g)
     return ANN_OK;
 }
 
+/* Likewise for specs of kith. */
+static void choose_specs(struct command *c, const struct grid *g)
+{
+    const char *spec;
+    if (c->nspecs && !strcmp(c->specs[0], "none"))
+        c->nspecs = 0;
+    else if (!c->nspecs)
+        while (c->nspecs < COMMAND_LIST_MAX && (spec = grid_spec(g, c->grid, c->nspecs)))
+            c->specs[c->nspecs++] = spec;
+}
+
 ann_err versus_prepare(struct command *c, struct grid *g)
 {
     char path[FILES_PATH_MAX];
-    const char *spec;
     ann_err err = peers_file(path, "peers.json");
     if (!err)
         err = grid_load(g, path);
+    if (!err && !grid_peer(g, c->grid, 0))
+        err = ANN_FAIL(ANN_EINVAL, "\"%s\" is none of the grids in peers.json", c->grid);
     if (!err)
         err = choose_peers(c, g);
     if (err)
         return err;
-    if (!c->nspecs && c->flat)
-        c->specs[c->nspecs++] = "flat";
-    if (!c->nspecs)
-        while (c->nspecs < COMMAND_LIST_MAX && (spec = grid_spec(g, c->nspecs)))
-            c->specs[c->nspecs++] = spec;
+    choose_specs(c, g);
+    for (size_t i = 0; i < c->npeers && c->sweep; i++) {
+        struct grid_setting s[GRID_STEPS_MAX];
+        size_t width;
+        if (grid_settings(g, c->peers[i], s, &width) && width > 1)
+            return ANN_FAIL(ANN_EINVAL,
+                            "%s is searched with two numbers, which --sweep has not room for",
+                            c->peers[i]);
+    }
+    if (c->npeers + c->nspecs == 0)
+        return ANN_FAIL(ANN_EINVAL, "neither peers nor specs: nobody takes part");
     return c->npeers ? peers_prepare(g, c->peers, c->npeers, c->run.quiet) : ANN_OK;
 }
 
@@ -84,6 +102,8 @@ static ann_err open_own(struct field *t, const struct command *c, const struct d
         /* Several may differ in their options only, so these are the name. */
         snprintf(x->result.index, sizeof x->result.index, "%s", c->specs[i]);
         x->result.own = true;
+        if (c->run.batch_counts && !c->flat)
+            x->single = false;
         t->list[t->count++] = x;
     }
     return ANN_OK;
@@ -112,13 +132,15 @@ static ann_err meet(struct field *t, const struct command *c, const struct datas
 {
     ann_err err;
     remark(&c->run, d, "all", "picking settings, then timing in turns");
-    if (c->flat)
+    if (c->flat || c->sweep)
         err = runner_sweep(t->list, t->count, d, &c->run);
     else
         err = contest_run(t->list, t->count, d, &c->run);
-    for (size_t i = 0; i < t->count && !err; i++)
+    for (size_t i = 0; i < t->count && !err; i++) {
+        t->list[i]->result.swept = c->sweep;
         if (!t->list[i]->lost)
             err = outcomes_keep(all, &t->list[i]->result);
+    }
     return err;
 }
 

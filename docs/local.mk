@@ -1,5 +1,5 @@
 # Pages and examples. Man pages are added by their owners:  dist_man_MANS += docs/man/ann.1
-EXTRA_DIST += docs/ARCHITECTURE.md docs/STYLE.md docs/testing.md docs/hnsw.md docs/rag.md docs/recall.md
+EXTRA_DIST += docs/ARCHITECTURE.md docs/STYLE.md docs/testing.md docs/hnsw.md docs/ivfpq.md docs/rag.md docs/recall.md
 
 # The examples link the library as a user would, and run once with the tests.
 examples = docs/examples/01_build_search docs/examples/02_filter docs/examples/03_file

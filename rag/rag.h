@@ -742,7 +742,7 @@ typedef struct rag_chunk_eval_options {
     size_t size;
     const rag_search_params *search; /* k is not looked at; NULL: defaults */
     size_t k; /* passages; 5 */
-    size_t tokens; /* of passages in another cut, as rag_ask counts; 1000 */
+    size_t tokens; /* of a prompt that passages are put in; 1000 */
 } rag_chunk_eval_options;
 
 #define RAG_CHUNK_EVAL_OPTIONS_INIT \
@@ -753,7 +753,7 @@ typedef struct rag_chunk_eval_options {
 /* What of the sentences that hold an answer is found, counted in words between
  * blanks: recall, the share of them that is in the passages; precision, the
  * share of the passages that is them; iou, the share of both together that is
- * in both; whole, the share of questions with the answer whole in a passage. */
+ * in both; whole, the share of questions with an answer whole in a passage. */
 typedef struct rag_chunk_figures {
     double recall, low, high; /* with 95 % interval */
     double precision, iou, whole;
@@ -780,6 +780,113 @@ RAG_API RAG_CHECKED rag_err rag_eval_chunks(rag_store *s,
 /* The effort of the store's searches by its present embedder, kept in it; 0:
  * the index's own choice. */
 RAG_API RAG_CHECKED rag_err rag_set_effort(rag_store *s, size_t effort);
+
+/* --- how good answers are --- */
+
+/* Whether the sources hold a question's answer. */
+typedef enum rag_answerable {
+    RAG_ANSWERABLE_UNTOLD = 0, /* only what is cited is judged */
+    RAG_ANSWERABLE_YES = 1, /* it has references */
+    RAG_ANSWERABLE_NO = 2 /* a good answer is a refusal */
+} rag_answerable;
+
+/* What is measured of an answer, and over which answers its mean goes.  Marks
+ * of citations are taken out before texts are compared; of several references
+ * the best counts.  An answer refuses if it is empty or its first sentence
+ * says that the sources do not hold it. */
+typedef enum rag_answer_metric {
+    /* Answerable questions. */
+    RAG_ANSWER_EXACT = 0, /* as a reference, as SQuAD normalises both */
+    RAG_ANSWER_F1 = 1, /* of tokens, as SQuAD has it */
+    RAG_ANSWER_ROUGE_L = 2, /* F-measure, as rouge_score without stemming:
+                               tokens are runs of a-z and 0-9 */
+    RAG_ANSWER_COSINE = 3, /* of answer and reference, by the embedder */
+    RAG_ANSWER_SHUFFLED = 4, /* of answers and other answers' references */
+    /* All: cited numbers that are sources', of answers that cite any. */
+    RAG_ANSWER_VALID = 5,
+    /* Answers that do not refuse: sentences with a citation of a source; and
+     * 1 for an answer without any citation. */
+    RAG_ANSWER_COVERED = 6,
+    RAG_ANSWER_UNCITED = 7,
+    RAG_ANSWER_REFUSED = 8, /* unanswerable questions: 1 if refused */
+    RAG_ANSWER_REFUSED_WRONGLY = 9 /* answerable ones: 1 if refused */
+} rag_answer_metric;
+
+#define RAG_ANSWER_METRICS 10
+
+/* "exact_match", "token_f1", "rouge_l", "cosine", "cosine_shuffled",
+ * "citations_valid", "sentences_cited", "uncited", "refused_unanswerable",
+ * "refused_answerable". */
+RAG_API const char *rag_answer_metric_name(rag_answer_metric m);
+
+typedef struct rag_answers_options {
+    size_t size;
+    /* JSON lines: _id, text or question, and references under answers,
+     * answer, references or reference (a string or a list).  A question with
+     * an empty list, or "is_impossible": true, is unanswerable, one without
+     * any of these keys untold. */
+    const char *queries;
+    const char *unanswerable; /* a file of such ones alone; NULL: none */
+    size_t every; /* only each n-th question of both files; 1 */
+    /* JSON lines: _id, answer or text, and where they are known sources (how
+     * many, or the list), or cited as rag ask --json has it; a question they
+     * do not have is not judged.  NULL: the store is asked. */
+    const char *answers;
+    const char *output; /* answers are put there as they come, and what is
+                           there already is not asked again; NULL: nowhere */
+    const rag_ask_params *ask; /* NULL: defaults */
+    const char *embedder; /* URI, of the cosines; NULL: the store's */
+    const char *const *refusals; /* [nrefusals] phrases that refuse wherever
+                                    they stand in an answer, too */
+    size_t nrefusals;
+    /* A question that got no answer, by its id. */
+    void (*on_failed)(void *arg, const char *question, const char *why);
+    void *arg;
+} rag_answers_options;
+
+#define RAG_ANSWERS_OPTIONS_INIT \
+    { \
+        .size = sizeof(rag_answers_options) \
+    }
+
+typedef struct rag_judged_answer {
+    char *question; /* id */
+    char *answer; /* NULL: none, and all its values are NaN */
+    rag_answerable answerable;
+    int refused;
+    int told; /* how many sources there were is known */
+    size_t sources;
+} rag_judged_answer;
+
+typedef struct rag_answer_eval {
+    size_t n; /* questions */
+    size_t answerable, unanswerable; /* of these */
+    size_t answers; /* that were judged */
+    size_t asked, failed; /* now: answered, and not */
+    size_t cut; /* answers that a model's limit ended */
+    size_t strangers; /* answers of a file to none of the questions */
+    rag_judged_answer *judged; /* [n] */
+    double *values[RAG_ANSWER_METRICS]; /* [n] each; NaN: does not apply */
+    /* Over the `count` answers that a metric applies to: mean, and its 95 %
+     * interval by 1,000 bootstrap samples; NaN for none. */
+    size_t count[RAG_ANSWER_METRICS];
+    double mean[RAG_ANSWER_METRICS], low[RAG_ANSWER_METRICS],
+        high[RAG_ANSWER_METRICS];
+    /* Standard deviations, of means of 1,000 shuffles in which no answer meets
+     * its own references, by which the mean cosine lies above theirs; NaN for
+     * fewer than three answers. */
+    double cosine_z;
+    char *model, *embedder; /* model: of the first answer that tells; NULL */
+} rag_answer_eval;
+
+/* Judges answers against references, and asks for them if there are none:
+ * as rag_ask, one after the other.  A question that fails is told and left
+ * out; five that get no answer from a server one after the other end it with
+ * the last one's error, as do five before the first answer. */
+RAG_API RAG_CHECKED rag_err rag_eval_answers(rag_store *s,
+                                             const rag_answers_options *o,
+                                             rag_answer_eval **out);
+RAG_API void rag_answer_eval_free(rag_answer_eval *e); /* NULL is allowed */
 
 /* --------------------------------------------------------------------- */
 /* Keeping it sound                                                       */

@@ -29,6 +29,19 @@ if ! "$bench" peers synthetic:n=2000,d=16,queries=100 --peers none --specs hnsw,
     echo "FAIL: kith alone: $(cat "$tmp/err" "$tmp/out")"
     exit 1
 fi
+# In batches, and every effort on all queries instead of the best at a recall.
+if ! "$bench" peers synthetic:n=2000,d=16,queries=100 --peers none --specs hnsw,m=8 --batch \
+    --rounds 2 --seconds 0.01 >"$tmp/out" 2>"$tmp/err" ||
+    ! grep -q ' 50 queries, .* in batches of 100$' "$tmp/out"; then
+    echo "FAIL: in batches: $(cat "$tmp/err" "$tmp/out")"
+    exit 1
+fi
+if ! "$bench" peers synthetic:n=2000,d=16,queries=100 --peers none --specs hnsw,m=8 --sweep \
+    --effort 1,16 --rounds 2 --seconds 0.01 --json - >"$tmp/out" 2>"$tmp/err" ||
+    [ "$(grep -c '"effort":' "$tmp/out")" != 2 ]; then
+    echo "FAIL: a sweep: $(cat "$tmp/err" "$tmp/out")"
+    exit 1
+fi
 "$bench" peers synthetic:n=200,d=8 >"$tmp/out" 2>"$tmp/err"
 got=$?
 if [ $got != 6 ] || ! grep -q 'pip could not fetch' "$tmp/err" || [ -s "$tmp/out" ]; then

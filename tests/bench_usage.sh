@@ -35,6 +35,10 @@ expect 2 '"cubic" is not a value' run x --metric cubic
 expect 2 'needs a value' run x --json
 expect 2 '"0" is not a value' peers x --seconds 0
 expect 2 '"," is not a value' peers x --peers ,
+expect 2 '"" is not a value' peers x --grid ''
+expect 1 'none of the grids' peers x --grid squares
+expect 1 'nobody takes part' peers x --peers none --specs none
+expect 1 'two numbers' peers x --peers scann --specs none --sweep
 expect 1 'no such file' run /nowhere/at/all
 expect 1 'known data set' run nonsense
 expect 1 'annbench data wink-100' run wink-100

@@ -7,3 +7,5 @@ tests_ivfpq_test_SOURCES = tests/test_ivfpq.c $(lists_data)
 tests_ivfpq_search_test_SOURCES = tests/test_ivfpq_search.c $(lists_data)
 tests_ivfpq_file_test_SOURCES = tests/test_ivfpq_file.c tests/oracle.c tests/oracle.h \
 	tests/kfile_sample.c tests/kfile_sample.h
+unit_tests += tests/ivfpq_many.test
+tests_ivfpq_many_test_SOURCES = tests/test_ivfpq_many.c $(graph_data)

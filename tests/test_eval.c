@@ -1,6 +1,6 @@
-/* test_eval.c - metrics of retrieval by hand-made cases, chance, what a collection refuses, where
- * answers stand, chunks against them by hand, and an index against a scan; tests/rag_eval_trec.sh
- * compares with trec_eval itself. */
+/* test_eval.c - metrics of retrieval by hand-made cases, chance, what a collection refuses,
+ * where answers stand, chunks against them by hand, and an index against a scan;
+ * tests/rag_eval_trec.sh compares with trec_eval itself. */
 #include <config.h>
 
 #include <check.h>
@@ -297,23 +297,24 @@ static void check_span(const rag_collection *c, size_t q, const char *answer,
 
 static const char *articles(void)
 {
-    return put("articles", "{\"_id\": \"b0\", \"title\": \"B\", \"text\": \"A Caten. The cat ran. "
-                           "It slept.\"}\n"
-                           "{\"_id\": \"a0\", \"title\": \"A\", \"text\": \"The cat is here.\"}\n"
-                           "{\"_id\": \"b1\", \"title\": \"B\", \"text\": \"Cafe\\u0301 is open. "
-                           "One two. Three four five.\"}\n");
+    return put("articles",
+               "{\"_id\": \"b0\", \"title\": \"B\", \"text\": \"A Caten. The cat ran. "
+               "It slept.\"}\n"
+               "{\"_id\": \"a0\", \"title\": \"A\", \"text\": \"The cat is here.\"}\n"
+               "{\"_id\": \"b1\", \"title\": \"B\", \"text\": \"Cafe\\u0301 is open. "
+               "One two. Three four five.\"}\n");
 }
 
 /* In the judged document, as a whole word, in normalised text; over two sentences. */
 START_TEST(spans)
 {
-    const char *q =
-        put("q", "{\"_id\": \"1\", \"text\": \"x\", \"answers\": [\"cat\"]}\n"
-                 "{\"_id\": \"2\", \"text\": \"x\", \"answers\": [\"\", \"dog\", \"Caf\\u00e9\"]}\n"
-                 "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"two. Three\"]}\n"
-                 "{\"_id\": \"4\", \"text\": \"x\", \"answers\": [\"ate\"]}\n"
-                 "{\"_id\": \"5\", \"text\": \"x\", \"answers\": [\"here\"]}\n"
-                 "{\"_id\": \"6\", \"text\": \"x\"}\n");
+    const char *q = put(
+        "q", "{\"_id\": \"1\", \"text\": \"x\", \"answers\": [\"cat\"]}\n"
+             "{\"_id\": \"2\", \"text\": \"x\", \"answers\": [\"\", \"dog\", \"Caf\\u00e9\"]}\n"
+             "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"two. Three\"]}\n"
+             "{\"_id\": \"4\", \"text\": \"x\", \"answers\": [\"ate\"]}\n"
+             "{\"_id\": \"5\", \"text\": \"x\", \"answers\": [\"here\"]}\n"
+             "{\"_id\": \"6\", \"text\": \"x\"}\n");
     const char *r = put("r", "1 b0 1\n2 b1 2\n3 b1 1\n4 b0 1\n5 b0 1\n5 a0 0\n6 a0 1\n");
     for (int join = 0; join < 2; join++) {
         rag_collection *c = open_articles(articles(), q, r, join, 1, RAG_OK);
@@ -326,19 +327,21 @@ START_TEST(spans)
         ck_assert_uint_eq(c->questions[5].span.end, 0);
         rag_collection_close(c);
     }
-    open_articles(articles(), put("q", "{\"_id\": \"6\", \"text\": \"x\"}\n"), r, 0, 1, RAG_ENOENT);
+    open_articles(articles(), put("q", "{\"_id\": \"6\", \"text\": \"x\"}\n"), r, 0, 1,
+                  RAG_ENOENT);
     const char *bare = put("bare", "b0\tThe cat is here.\n");
-    open_articles(bare, put("q", "{\"_id\":\"1\",\"text\":\"x\",\"answers\":[\"cat\"]}\n"), r, 1, 1,
-                  RAG_EFORMAT); /* no title */
+    open_articles(bare, put("q", "{\"_id\":\"1\",\"text\":\"x\",\"answers\":[\"cat\"]}\n"), r,
+                  1, 1, RAG_EFORMAT); /* no title */
 }
 END_TEST
 
-/* Grades follow their documents, the highest stays, and with each second question goes the other
- * half of them. */
+/* Grades follow their documents, the highest stays, and with each second question goes the
+ * other half of them. */
 START_TEST(joined_grades)
 {
-    const char *q = put("q", "{\"_id\": \"1\", \"text\": \"x\"}\n{\"_id\": \"2\", \"text\": \"x\"}\n"
-                             "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"cat\"]}\n");
+    const char *q =
+        put("q", "{\"_id\": \"1\", \"text\": \"x\"}\n{\"_id\": \"2\", \"text\": \"x\"}\n"
+                 "{\"_id\": \"3\", \"text\": \"x\", \"answers\": [\"cat\"]}\n");
     const char *r = put("r", "1 b0 1\n2 a0 1\n2 b1 1\n3 b1 2\n3 b0 3\n3 a0 1\n");
     rag_collection *c = open_articles(articles(), q, r, 1, 2, RAG_OK);
     rag_collection_info info = {.size = sizeof info};
@@ -387,10 +390,12 @@ static const char *const plain[] = {NULL};
 /* Documents of one chunk each: 8, 4 and 5 words; "keel" stands in one of them. */
 START_TEST(chunks_by_hand)
 {
-    const char *docs = put("d", "{\"_id\": \"a\", \"text\": \"The keel is of lead. It is heavy.\"}\n"
-                                "{\"_id\": \"b\", \"text\": \"Rudders are of wood.\"}\n"
-                                "{\"_id\": \"c\", \"text\": \"Nothing is of any use.\"}\n");
-    const char *q = put("q", "{\"_id\": \"1\", \"text\": \"keel lead\", \"answers\": [\"lead\"]}\n");
+    const char *docs =
+        put("d", "{\"_id\": \"a\", \"text\": \"The keel is of lead. It is heavy.\"}\n"
+                 "{\"_id\": \"b\", \"text\": \"Rudders are of wood.\"}\n"
+                 "{\"_id\": \"c\", \"text\": \"Nothing is of any use.\"}\n");
+    const char *q =
+        put("q", "{\"_id\": \"1\", \"text\": \"keel lead\", \"answers\": [\"lead\"]}\n");
     rag_collection *c = open_articles(docs, q, put("r", "1 a 1\n"), 0, 1, RAG_OK);
     rag_store *s = open_store("chunks", plain);
     rag_chunk_eval_options o = RAG_CHUNK_EVAL_OPTIONS_INIT;
@@ -437,7 +442,8 @@ START_TEST(chunks_touched)
     const char *const small[] = {"chunk.tokens", "24", NULL};
     size_t n = 0;
     for (int i = 0; i < 40; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "Sentence number n%d stands here. ", i);
+        n +=
+            (size_t)snprintf(text + n, sizeof text - n, "Sentence number n%d stands here. ", i);
     snprintf(line, sizeof line, "{\"_id\": \"a\", \"text\": \"%s\"}\n", text);
     const char *q = put("q", "{\"_id\": \"1\", \"text\": \"n20\", \"answers\": [\"n20\"]}\n");
     rag_collection *c = open_articles(put("d", line), q, put("r", "1 a 1\n"), 0, 1, RAG_OK);
@@ -463,7 +469,8 @@ START_TEST(chunks_cut)
         n += (size_t)snprintf(text + n, sizeof text - n, "word%d ", i);
     snprintf(line, sizeof line, "{\"_id\": \"a\", \"text\": \"%s\"}\n", text);
     const char *docs = put("d", line);
-    snprintf(line, sizeof line, "{\"_id\": \"1\", \"text\": \"word5\", \"answers\": [\"%.*s\"]}\n",
+    snprintf(line, sizeof line,
+             "{\"_id\": \"1\", \"text\": \"word5\", \"answers\": [\"%.*s\"]}\n",
              (int)(strstr(text, " word100") - text), text);
     rag_collection *c = open_articles(docs, put("q", line), put("r", "1 a 1\n"), 0, 1, RAG_OK);
     rag_store *s = open_store("cut", small);

@@ -204,6 +204,22 @@ START_TEST(few_different_rows)
 }
 END_TEST
 
+/* Of many rows all but two are equal: a sample does not see those. */
+START_TEST(rare_rows)
+{
+    const size_t n = 30000, dim = 4;
+    float *x = calloc(n * dim, sizeof *x), centroids[12];
+    x[7777 * dim] = 1;
+    x[22222 * dim + 1] = -2;
+    struct pool *pool = make_pool(2);
+    const struct kmeans_options o = {.k = 3, .iterations = 1, .per_centroid = 10000};
+    ok(kmeans_train(annk_select(), x, n, dim, &o, pool, centroids, NULL));
+    ck_assert(inertia(x, n, dim, centroids, 3, NULL) <= 0);
+    pool_close(pool);
+    free(x);
+}
+END_TEST
+
 START_TEST(fewer_rows_than_centroids)
 {
     float x[] = {1, 2, 3, 4, 5, 6}, centroids[10];
@@ -362,6 +378,7 @@ int main(void)
     tcase_add_loop_test(tc, as_good_as_lloyd, 0, CONFIGS);
     tcase_add_test(tc, same_for_any_threads);
     tcase_add_loop_test(tc, few_different_rows, 0, 12);
+    tcase_add_test(tc, rare_rows);
     tcase_add_test(tc, fewer_rows_than_centroids);
     tcase_add_test(tc, huge_rows);
     tcase_add_test(tc, spherical);

@@ -91,7 +91,8 @@ static unsigned entry_of(const struct annk_list_query *q, uint32_t sub, unsigned
 {
     if (q->bits != 4)
         return q->table[((size_t)sub << q->bits) + code];
-    return q->table[sub / 8 * 128 + (sub % 8 < 4 ? 16 * (sub % 8) : 64 + 16 * (sub % 8 - 4)) + code];
+    const uint32_t g = sub % 8, at = g < 4 ? 16 * g : 64 + 16 * (g - 4);
+    return q->table[sub / 8 * 128 + at + code];
 }
 
 static int64_t sum_of(const struct sample *s, const struct annk_list_query *q, size_t i)
@@ -149,9 +150,9 @@ static void check_scan(const struct annk_list_ops *ops, struct sample *s, float 
             memcpy(&place, places + 4 * at, sizeof place);
         }
         CHECK_THAT(place == i && d == want,
-                   "%s %u bits, m %u, n %zu, %zu to %zu, place %zu: [%zu] of %zu is %.9g at %u, "
-                   "not %.9g", ops->name, s->q.bits, s->q.m, run->n, run->first, run->last, i, at,
-                   n, (double)d, place, (double)want);
+                   "%s %u bits, m %u, n %zu, %zu to %zu, place %zu: [%zu] of %zu is %.9g at "
+                   "%u, not %.9g", ops->name, s->q.bits, s->q.m, run->n, run->first, run->last,
+                   i, at, n, (double)d, place, (double)want);
         at++;
     }
     CHECK_THAT(n == at, "%s %u bits, m %u, n %zu, %zu to %zu: %zu results, not %zu", ops->name,
@@ -300,7 +301,7 @@ START_TEST(estimates)
 }
 END_TEST
 
-/* Queries at once, with tables, bases and limits of their own, have the bits of one at a time. */
+/* Queries at once, with their own tables, bases and limits: the bits of one at a time. */
 START_TEST(batches)
 {
     const struct annk_list_ops *const ops = lists_of(_i);

@@ -79,7 +79,8 @@ START_TEST(put_and_get)
             ck_assert_msg(memcmp(code, codes[i], m) == 0, "%u bits, m %u, n %zu, %zu", bits, m,
                           n, i);
         }
-        ck_assert_msg(memcmp(data, want, bytes) == 0, "%u bits, m %u, n %zu: layout", bits, m, n);
+        ck_assert_msg(memcmp(data, want, bytes) == 0, "%u bits, m %u, n %zu: layout", bits,
+                      m, n);
         free(data);
         free(want);
     }

@@ -78,13 +78,13 @@ static const struct cmd_option options[] = {
     {"output", 'o', "FILE", CMD_TEXT, AT(output), 0, 0, 0, NULL, " build search merge export ",
      "where to write; - is standard output where that can be"},
     {"spec", 0, "SPEC", CMD_TEXT, AT(spec), 0, 0, 0, NULL, " build merge ",
-     "kind and options, such as hnsw,m=16,ef_construction=200,store=f16 or flat"},
+     "kind and options, such as hnsw,m=16,store=f16 or ivfpq,nlist=1000 or flat"},
     {"metric", 0, "METRIC", CMD_TEXT, AT(metric), 0, 0, 0, "l2 ip cosine hamming", " build ",
      "how near is measured: l2 (default), ip, cosine; hamming for bits"},
     {"profile", 0, "PROFILE", CMD_TEXT, AT(profile), 0, 0, 0, "balanced fast lean", " build ",
-     "hnsw: balanced (default), fast (more memory), lean (no vectors, only codes)"},
+     "balanced (default), fast (hnsw: more memory), lean (no vectors, only codes)"},
     {"codes", 0, "CODES", CMD_TEXT, AT(codes), 0, 0, 0, "auto none sq8 sq4 1bit 2bit 3bit 4bit",
-     " build ", "hnsw: how vectors are coded; auto (default) goes by dimension and count"},
+     " build ", "how vectors are coded; auto (default) goes by dimension and count"},
     {"calibrate", 0, NULL, CMD_FLAG, AT(calibrate), 0, 0, 0, NULL, " build ",
      "learn at the end which effort gives which recall, as \"ann calibrate\" does"},
     {"dry-run", 0, NULL, CMD_FLAG, AT(dry_run), 0, 0, 0, NULL, " build ",
@@ -99,8 +99,8 @@ static const struct cmd_option options[] = {
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, ANN_K_MAX, NULL, " search recall calibrate ",
      "neighbours of each query (default 10)"},
     {"effort", 0, "N", CMD_COUNT, AT(effort), 0, 1, ANN_EFFORT_MAX, NULL, " search recall ",
-     "hnsw: candidates kept; more finds more and takes longer (default: that of recall 0.95 "
-     "where calibrated, else max(64, 2k))"},
+     "hnsw: candidates kept, ivfpq: lists looked at; more finds more and takes longer "
+     "(default: that of recall 0.95 where calibrated, else max(64, 2k))"},
     {"recall", 0, "R", CMD_REAL, AT(recall), AT(has_recall), 0, 0, NULL, " search recall ",
      "take the effort that finds this share of the true neighbours, such as 0.95; the index "
      "must be calibrated"},

@@ -30,22 +30,22 @@
 #define ITERATIONS   10
 #define PER_CENTROID 256
 
-#define NEAR         96   /* centroids a row is compared with, at most */
-#define REACH        4096 /* centroids among which the near ones are sought, about */
-#define PARTS_FROM   64   /* centroids, for more than one part */
-#define PART_ROWS    256  /* rows a part is learned from */
-#define PART_LEARN   256  /* rows a centroid of a part is learned from */
-#define PART_ROUNDS  4    /* iterations of parts and within them */
-#define SPLIT_ROWS   4096 /* rows that a split is learned from */
-#define AHEAD        3    /* rows between a prefetch and its use */
-#define FETCHED      2048 /* bytes of a row that are prefetched, at most */
+#define NEAR        96   /* centroids a row is compared with, at most */
+#define REACH       4096 /* centroids among which the near ones are sought, about */
+#define PARTS_FROM  64   /* centroids, for more than one part */
+#define PART_ROWS   256  /* rows a part is learned from */
+#define PART_LEARN  256  /* rows a centroid of a part is learned from */
+#define PART_ROUNDS 4    /* iterations of parts and within them */
+#define PART_SEEDS  32   /* rows a centroid of a part is seeded from */
+#define AHEAD       3    /* rows between a prefetch and its use */
+#define FETCHED     2048 /* bytes of a row that are prefetched, at most */
 
 /* One thread's memory. */
 struct helper {
-    double *sums;    /* [dim] */
-    float *dists;    /* [k] */
-    uint32_t *ids;   /* [k] */
-    uint64_t *keys;  /* [NEAR], or [parts] */
+    double *sums;   /* [dim] */
+    float *dists;   /* [k] */
+    uint32_t *ids;  /* [k] */
+    uint64_t *keys; /* [NEAR], or [parts] */
 };
 
 struct course {
@@ -67,16 +67,16 @@ struct course {
     uint32_t *donor;        /* [k] of an empty cluster */
     /* parts */
     uint32_t parts;
-    float *centres;         /* [parts, dim] */
-    uint32_t *part;         /* [k] of a centroid */
-    uint32_t *members;      /* [k] centroids by part */
-    uint32_t *first;        /* [parts + 1] where a part's members begin */
+    float *centres;    /* [parts, dim] */
+    uint32_t *part;    /* [k] of a centroid */
+    uint32_t *members; /* [k] centroids by part */
+    uint32_t *first;   /* [parts + 1] where a part's members begin */
     /* near centroids */
     uint32_t width;
-    uint32_t *near;         /* [k, width] nearest first, itself left out */
-    float *gap;             /* [k, width] their squared distances */
+    uint32_t *near; /* [k, width] nearest first, itself left out */
+    float *gap;     /* [k, width] their squared distances */
     struct helper *helpers;
-    atomic_bool failed;     /* a thread had no memory */
+    atomic_bool failed; /* a thread had no memory */
 };
 
 static float *centroid(const struct course *c, uint32_t i)
@@ -144,8 +144,8 @@ static void part_body(void *arg, size_t block, unsigned worker)
     for (uint32_t p = 0; p < c->parts; p++)
         h->ids[p] = p;
     for (uint32_t i = begin; i < end; i++)
-        c->home[i] = kmeans_nearest(c->ops, row(c, i), c->centres, c->dim, h->ids, c->parts,
-                                    h->dists);
+        c->home[i] =
+            kmeans_nearest(c->ops, row(c, i), c->centres, c->dim, h->ids, c->parts, h->dists);
 }
 
 /* Learns the parts, and sorts the rows by them. */
@@ -155,10 +155,17 @@ static ann_err make_parts(struct course *c)
     const uint32_t learn = c->n < most ? c->n : (uint32_t)most;
     for (uint32_t i = 0; i < learn; i++)
         c->rows2[i] = c->rows[(uint64_t)i * c->n / learn];
-    const struct kmeans_few few = {
-        .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows2, .n = learn, .k = c->parts,
-        .iterations = c->parts > 1 ? PART_ROUNDS : 0, .seed = rng_at(c->seed, 1),
-        .centroids = c->centres, .home = c->home};
+    const struct kmeans_few few = {.ops = c->ops,
+                                   .x = c->x,
+                                   .dim = c->dim,
+                                   .rows = c->rows2,
+                                   .n = learn,
+                                   .seeds = c->parts * PART_SEEDS,
+                                   .k = c->parts,
+                                   .iterations = c->parts > 1 ? PART_ROUNDS : 0,
+                                   .seed = rng_at(c->seed, 1),
+                                   .centroids = c->centres,
+                                   .home = c->home};
     if (!kmeans_few(&few))
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u parts", c->parts);
     pool_for(c->pool, ((size_t)c->n + ROW_BLOCK - 1) / ROW_BLOCK, 1, part_body, c);
@@ -197,11 +204,18 @@ static void seed_body(void *arg, size_t p, unsigned worker)
     const uint32_t first = c->first[p], k = c->first[p + 1] - first;
     if (k == 0)
         return;
-    const struct kmeans_few few = {
-        .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows + c->start[p],
-        .n = size_of(c, (uint32_t)p), .learn = k * PART_LEARN, .k = k,
-        .iterations = PART_ROUNDS, .seed = rng_at(c->seed, p + 2),
-        .centroids = centroid(c, first), .home = c->home + c->start[p]};
+    const struct kmeans_few few = {.ops = c->ops,
+                                   .x = c->x,
+                                   .dim = c->dim,
+                                   .rows = c->rows + c->start[p],
+                                   .n = size_of(c, (uint32_t)p),
+                                   .learn = k * PART_LEARN,
+                                   .seeds = k * PART_SEEDS,
+                                   .k = k,
+                                   .iterations = PART_ROUNDS,
+                                   .seed = rng_at(c->seed, p + 2),
+                                   .centroids = centroid(c, first),
+                                   .home = c->home + c->start[p]};
     if (!kmeans_few(&few))
         atomic_store(&c->failed, true);
     for (uint32_t i = c->start[p]; i < c->start[p + 1]; i++)
@@ -310,10 +324,16 @@ static void split_body(void *arg, size_t empty, unsigned worker)
     uint32_t *home = c->home + c->start[donor];
     const uint32_t n = size_of(c, donor);
     float *two = mem_alloc(2 * c->dim * sizeof *two);
-    const struct kmeans_few few = {
-        .ops = c->ops, .x = c->x, .dim = c->dim, .rows = c->rows + c->start[donor], .n = n,
-        .learn = SPLIT_ROWS, .k = 2, .iterations = PART_ROUNDS,
-        .seed = rng_at(c->seed, (uint64_t)c->k + empty), .centroids = two, .home = home};
+    const struct kmeans_few few = {.ops = c->ops,
+                                   .x = c->x,
+                                   .dim = c->dim,
+                                   .rows = c->rows + c->start[donor],
+                                   .n = n,
+                                   .k = 2,
+                                   .iterations = PART_ROUNDS,
+                                   .seed = rng_at(c->seed, (uint64_t)c->k + empty),
+                                   .centroids = two,
+                                   .home = home};
     if (!two || !kmeans_few(&few)) {
         atomic_store(&c->failed, true);
     } else {
@@ -447,7 +467,8 @@ static void near_of(struct course *c, uint32_t i, const struct helper *h, uint32
             if (got == c->width)
                 limit = key_dist(h->keys[got - 1]);
         }
-    for (uint32_t j = 0; j < c->width; j++) { /* parts with few centroids: the list ends early */
+    for (uint32_t j = 0; j < c->width;
+         j++) { /* parts with few centroids: the list ends early */
         c->near[(size_t)i * c->width + j] = j < got ? (uint32_t)h->keys[j] : i;
         c->gap[(size_t)i * c->width + j] = j < got ? key_dist(h->keys[j]) : INFINITY;
     }
@@ -597,8 +618,8 @@ static ann_err course_open(struct course *c)
     const bool ok = c->rows && c->rows2 && c->home && c->dists && c->start && c->moved &&
                     c->stale && c->spread && c->donor && c->part && c->members && c->centres &&
                     c->first && (c->width == 0 || (c->near && c->gap)) && helpers_open(c);
-    return ok ? ANN_OK : ANN_FAIL(ANN_ENOMEM, "out of memory: %u centroids of %u rows", c->k,
-                                  c->n);
+    return ok ? ANN_OK
+              : ANN_FAIL(ANN_ENOMEM, "out of memory: %u centroids of %u rows", c->k, c->n);
 }
 
 static ann_err run(struct course *c, const struct kmeans_options *o,
@@ -638,7 +659,7 @@ ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_
 {
     if (o->k == 0 || n == 0 || n > UINT32_MAX)
         return ANN_FAIL(ANN_EINVAL, "%u centroids of %zu rows", o->k, n);
-    struct kmeans_report none;
+    struct kmeans_report none = {0};
     struct kmeans_report *told = report ? report : &none;
     memset(told, 0, sizeof *told);
     if (n <= o->k) {
@@ -648,8 +669,14 @@ ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_
         return ANN_OK;
     }
     const uint64_t most = (uint64_t)o->k * (o->per_centroid ? o->per_centroid : PER_CENTROID);
-    struct course c = {.ops = ops, .x = x, .dim = dim, .n = (uint32_t)(n < most ? n : most),
-                       .k = o->k, .spherical = o->spherical, .seed = o->seed, .pool = pool,
+    struct course c = {.ops = ops,
+                       .x = x,
+                       .dim = dim,
+                       .n = (uint32_t)(n < most ? n : most),
+                       .k = o->k,
+                       .spherical = o->spherical,
+                       .seed = o->seed,
+                       .pool = pool,
                        .centroids = centroids};
     ann_err err = course_open(&c);
     if (!err) {

@@ -2,9 +2,9 @@
  *
  * Place: codec, above base and kernels.
  *
- * Invariants: the same rows, options and seed give the same centroids for any number of threads;
- * no centroid is empty when there are at least k different rows; all of it is finite for finite
- * rows. */
+ * Invariants: the same rows, options and seed give the same centroids for any number of
+ * threads; no centroid is empty when there are at least k different rows; all of it is finite
+ * for finite rows. */
 #ifndef KITH_CODEC_KMEANS_H
 #define KITH_CODEC_KMEANS_H
 
@@ -16,28 +16,27 @@
 
 struct kmeans_options {
     uint32_t k;
-    uint32_t iterations;    /* at most; 0: 10 */
-    uint32_t per_centroid;  /* rows learned from, at most, a centroid; 0: 256 */
+    uint32_t iterations;   /* at most; 0: 10 */
+    uint32_t per_centroid; /* rows learned from, at most, a centroid; 0: 256 */
     uint64_t seed;
-    bool spherical;         /* centroids of length 1 (rows are) */
+    bool spherical;           /* centroids of length 1 (rows are) */
     ann_progress_fn progress; /* may be NULL */
     void *progress_arg;
 };
 
 struct kmeans_report {
     uint32_t iterations;
-    uint64_t rows;    /* learned from */
-    double inertia;   /* sum of the rows' squared distances to their centroids, before the last
-                         move of the centroids */
+    uint64_t rows;  /* learned from */
+    double inertia; /* sum of the rows' squared distances to their centroids, before the last
+                       move of the centroids */
 };
 
-/* `want` (1..n, n at most 2^32) different rows of n, ascending: one drawn from each of `want` equal
- * stretches. */
+/* `want` (1..n, n at most 2^32) different rows of n, ascending: one drawn from each of `want`
+ * equal stretches. */
 void kmeans_sample(uint64_t n, uint32_t want, uint64_t seed, uint32_t *rows);
 
-/* Centroids [k, dim] of rows x [n, dim], n >= 1 (fewer rows than k: some stand twice).  ANN_ENOMEM,
- * ANN_ECANCELED; centroids are then undefined.
- * report may be NULL. */
+/* Centroids [k, dim] of rows x [n, dim], n >= 1 (fewer rows than k: some stand twice).
+ * ANN_ENOMEM, ANN_ECANCELED; centroids are then undefined. report may be NULL. */
 ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_t dim,
                      const struct kmeans_options *o, struct pool *pool, float *centroids,
                      struct kmeans_report *report);

@@ -57,8 +57,8 @@ static void select_row(const struct assignment *a, const struct bench *b, size_t
                        uint32_t *picked)
 {
     float *products = b->tile + i * a->width;
-    const size_t n = a->ops->l2_below_f32(products, a->norms + a->column, b->norms[i],
-                                          a->width, b->best[i], picked);
+    const size_t n = a->ops->l2_below_f32(products, a->norms + a->column, b->norms[i], a->width,
+                                          b->best[i], picked);
     for (size_t j = 0; j < n; j++)
         if (products[picked[j]] < b->best[i]) {
             b->best[i] = products[picked[j]];
@@ -159,9 +159,16 @@ ann_err kmeans_assign(const struct annk_ops *ops, const float *x, size_t n, size
                       const float *centroids, uint32_t k, struct pool *pool, uint32_t *nearest,
                       float *dists)
 {
-    struct assignment a = {.ops = ops, .x = x, .n = n, .dim = dim, .centroids = centroids,
-                           .k = k, .pool = pool, .blas_parallel = blas_threads() > 1,
-                           .nearest = nearest, .dists = dists};
+    struct assignment a = {.ops = ops,
+                           .x = x,
+                           .n = n,
+                           .dim = dim,
+                           .centroids = centroids,
+                           .k = k,
+                           .pool = pool,
+                           .blas_parallel = blas_threads() > 1,
+                           .nearest = nearest,
+                           .dists = dists};
     const ann_err err = assignment_open(&a);
     if (!err) {
         centre(&a);

@@ -13,8 +13,9 @@
 
 struct few_room {
     uint32_t *rows;  /* [learn] */
-    float *nearest;  /* [learn] squared distances to the seeds so far */
-    float *fresh;    /* [max(learn, k)] */
+    uint32_t *drawn; /* [seeds] rows that seeds are drawn from */
+    float *nearest;  /* [seeds] squared distances to the seeds so far */
+    float *fresh;    /* [max(seeds, k)] */
     uint32_t *ids;   /* [k] 0, 1, ... */
     uint32_t *count; /* [k] */
     double *sums;    /* [k, dim] */
@@ -50,7 +51,7 @@ static uint32_t draw(const float *nearest, uint32_t n, uint64_t *state)
     return any;
 }
 
-/* Seeds, and in home the nearest of each row. */
+/* Seeds from the n rows drawn: few enough to stay in cache, for each seed goes over all. */
 static void seed(const struct kmeans_few *f, const struct few_room *r, uint32_t n)
 {
     uint64_t state = f->seed;
@@ -60,14 +61,12 @@ static void seed(const struct kmeans_few *f, const struct few_room *r, uint32_t 
         const uint32_t at =
             c == 0 ? (uint32_t)rng_below(&state, n) : draw(r->nearest, n, &state);
         float *centroid = f->centroids + c * f->dim;
-        memcpy(centroid, f->x + r->rows[at] * f->dim, f->dim * sizeof(float));
-        f->ops->many[ANNK_L2][ANNK_F32](centroid, f->x, f->dim * sizeof(float), r->rows, n,
+        memcpy(centroid, f->x + r->drawn[at] * f->dim, f->dim * sizeof(float));
+        f->ops->many[ANNK_L2][ANNK_F32](centroid, f->x, f->dim * sizeof(float), r->drawn, n,
                                         f->dim, r->fresh);
         for (uint32_t i = 0; i < n; i++)
-            if (r->fresh[i] < r->nearest[i] || c == 0) {
+            if (r->fresh[i] < r->nearest[i])
                 r->nearest[i] = r->fresh[i];
-                f->home[i] = c;
-            }
     }
 }
 
@@ -102,34 +101,48 @@ static uint32_t assign(const struct kmeans_few *f, const struct few_room *r,
     return moved;
 }
 
+static uint32_t at_most(uint32_t n, uint32_t most)
+{
+    return most > 0 && most < n ? most : n;
+}
+
+static void learn(const struct kmeans_few *f, const struct few_room *r, uint32_t n,
+                  uint32_t seeds)
+{
+    for (uint32_t c = 0; c < f->k; c++)
+        r->ids[c] = c;
+    for (uint32_t i = 0; i < n; i++)
+        r->rows[i] = f->rows[(uint64_t)i * f->n / n];
+    for (uint32_t i = 0; i < seeds; i++)
+        r->drawn[i] = r->rows[(uint64_t)i * n / seeds];
+    seed(f, r, seeds);
+    memset(f->home, 0xff, n * sizeof *f->home);
+    uint32_t moved = assign(f, r, r->rows, n);
+    for (uint32_t i = 0; i < f->iterations && moved > 0; i++) {
+        move(f, r, n);
+        moved = assign(f, r, r->rows, n);
+    }
+    if (n < f->n)
+        assign(f, r, f->rows, f->n);
+}
+
 bool kmeans_few(const struct kmeans_few *f)
 {
-    const uint32_t n = f->learn > 0 && f->learn < f->n ? f->learn : f->n;
-    const uint32_t widest = n > f->k ? n : f->k;
+    const uint32_t n = at_most(f->n, f->learn), seeds = at_most(n, f->seeds);
     struct few_room r = {
         .rows = mem_alloc(n * sizeof *r.rows),
-        .nearest = mem_alloc(n * sizeof *r.nearest),
-        .fresh = mem_alloc(widest * sizeof *r.fresh),
+        .drawn = mem_alloc(seeds * sizeof *r.drawn),
+        .nearest = mem_alloc(seeds * sizeof *r.nearest),
+        .fresh = mem_alloc((seeds > f->k ? seeds : f->k) * sizeof *r.fresh),
         .ids = mem_alloc(f->k * sizeof *r.ids),
         .count = mem_alloc(f->k * sizeof *r.count),
         .sums = mem_alloc(f->k * f->dim * sizeof *r.sums),
     };
-    const bool ok = r.rows && r.nearest && r.fresh && r.ids && r.count && r.sums;
-    if (ok) {
-        for (uint32_t c = 0; c < f->k; c++)
-            r.ids[c] = c;
-        for (uint32_t i = 0; i < n; i++)
-            r.rows[i] = f->rows[(uint64_t)i * f->n / n];
-        seed(f, &r, n);
-        uint32_t moved = 1;
-        for (uint32_t i = 0; i < f->iterations && moved > 0; i++) {
-            move(f, &r, n);
-            moved = assign(f, &r, r.rows, n);
-        }
-        if (n < f->n)
-            assign(f, &r, f->rows, f->n);
-    }
+    const bool ok = r.rows && r.drawn && r.nearest && r.fresh && r.ids && r.count && r.sums;
+    if (ok)
+        learn(f, &r, n, seeds);
     mem_free(r.rows);
+    mem_free(r.drawn);
     mem_free(r.nearest);
     mem_free(r.fresh);
     mem_free(r.ids);

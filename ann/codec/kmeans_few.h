@@ -15,7 +15,8 @@ struct kmeans_few {
     size_t dim;
     const uint32_t *rows; /* [n] of x */
     uint32_t n;
-    uint32_t learn; /* rows learned from, at most; the others are only assigned */
+    uint32_t learn; /* rows learned from, at most (0: all); the others are only assigned */
+    uint32_t seeds; /* rows of these that seeds are drawn from, at most (0: all) */
     uint32_t k;     /* at least 1 */
     uint32_t iterations;
     uint64_t seed;

@@ -16,25 +16,25 @@
 #include "ann/codec/pq.h"
 #include "ann/codec/pq_learn.h"
 
-#define BLOCK       1024 /* rows of a product */
-#define STRIP       256  /* columns of a product of rows with rows */
-#define SAMPLE      65536
+#define BLOCK         1024 /* rows of a product */
+#define STRIP         256  /* columns of a product of rows with rows */
+#define SAMPLE        65536
 #define SAMPLE_VALUES ((size_t)1 << 26) /* fewer rows where dimensions are many */
-#define FIRST_ROUNDS 12  /* iterations of k-means before the first turn */
-#define TURN_ROUNDS  2   /* in each turn */
-#define LAST_ROUNDS  8   /* after the last */
-#define LEAST        1e-9 /* a variance, of the largest, that counts */
+#define FIRST_ROUNDS  12                /* iterations of k-means before the first turn */
+#define TURN_ROUNDS   2                 /* in each turn */
+#define LAST_ROUNDS   8                 /* after the last */
+#define LEAST         1e-9              /* a variance, of the largest, that counts */
 
 struct turns {
     struct pq *p;
     size_t dim;
     uint32_t n;
-    float *x, *y, *z; /* [n, dim] rows, rotated, decoded */
-    uint32_t *rows;   /* [n] 0, 1, ... */
-    uint8_t *codes;   /* [n, m] */
-    float *products;  /* [dim, dim] */
-    double *square;   /* [dim, dim] */
-    float *rotation;  /* [dim, dim] */
+    float *x, *y, *z;   /* [n, dim] rows, rotated, decoded */
+    uint32_t *rows;     /* [n] 0, 1, ... */
+    uint8_t *codes;     /* [n, m] */
+    float *products;    /* [dim, dim] */
+    double *square;     /* [dim, dim] */
+    float *rotation;    /* [dim, dim] */
     const float *a, *b; /* the rows being multiplied */
     struct pool *pool;
 };
@@ -122,9 +122,8 @@ static void deal_out(const struct pq *p, const double *variances, uint32_t *axes
     for (uint32_t i = p->dim; i-- > 0;) {
         uint32_t to = UINT32_MAX;
         for (uint32_t s = 0; s < p->m; s++)
-            if (filled[s] < pq_width(p, s) &&
-                (to == UINT32_MAX || logs[s] < logs[to] ||
-                 (logs[s] == logs[to] && filled[s] < filled[to])))
+            if (filled[s] < pq_width(p, s) && (to == UINT32_MAX || logs[s] < logs[to] ||
+                                               (logs[s] == logs[to] && filled[s] < filled[to])))
                 to = s;
         axes[i] = to * p->dsub + filled[to]++;
         if (variances[i] > most * LEAST)
@@ -243,7 +242,10 @@ ann_err opq_train(struct pq *p, const struct annk_ops *ops, const float *x, size
     if (n == 0 || n > UINT32_MAX)
         return ANN_FAIL(ANN_EINVAL, "a rotation for %zu rows", n);
     const size_t most = SAMPLE_VALUES / p->dim < SAMPLE ? SAMPLE_VALUES / p->dim : SAMPLE;
-    struct turns t = {.p = p, .dim = p->dim, .n = (uint32_t)(n < most ? n : most), .pool = pool,
+    struct turns t = {.p = p,
+                      .dim = p->dim,
+                      .n = (uint32_t)(n < most ? n : most),
+                      .pool = pool,
                       .rotation = rotation};
     ann_err err = turns_open(&t);
     if (!err) {

@@ -1,7 +1,7 @@
 /* pq.c - codebooks of a product quantiser, and codes.  See pq.h.
  *
  * A subspace has few codewords of few dimensions, so that k-means here is plain loops over all
- * codewords at once, in runs of a constant length that the compiler turns into vectors.  Squared
+ * codewords at once, in runs of a constant length that the compiler turns into vectors. Squared
  * distances are sums over the dimensions in their order, without contraction: the same bits on
  * every machine. */
 #include <config.h>
@@ -16,12 +16,12 @@
 #include "ann/codec/pq.h"
 #include "ann/codec/pq_learn.h"
 
-#define RUN        16 /* codewords at once; 1 << bits is a multiple */
-#define WORDS_MAX  256
-#define LEARN      256   /* rows a codeword is learned from, at most */
+#define RUN         16 /* codewords at once; 1 << bits is a multiple */
+#define WORDS_MAX   256
+#define LEARN       256   /* rows a codeword is learned from, at most */
 #define LEARN_LEAST 16384 /* rows that codebooks are learned from, where there are so many */
-#define ROUNDS     16    /* iterations of k-means */
-#define DESCENTS   10    /* passes over the subspaces in search of a better code */
+#define ROUNDS      16    /* iterations of k-means */
+#define DESCENTS    10    /* passes over the subspaces in search of a better code */
 
 ann_err pq_init(struct pq *p, uint32_t dim, uint32_t m, unsigned bits)
 {
@@ -45,7 +45,9 @@ void pq_free(struct pq *p)
 uint32_t pq_width(const struct pq *p, uint32_t s)
 {
     const uint64_t begin = (uint64_t)s * p->dsub;
-    return begin >= p->dim ? 0 : p->dim - begin < p->dsub ? (uint32_t)(p->dim - begin) : p->dsub;
+    return begin >= p->dim            ? 0
+           : p->dim - begin < p->dsub ? (uint32_t)(p->dim - begin)
+                                      : p->dsub;
 }
 
 static float *book_of(const struct pq *p, uint32_t s)
@@ -104,10 +106,10 @@ static uint32_t nearest_word(const float *book, uint32_t words, const float *x, 
 struct study {
     const float *x; /* [n, width] */
     uint32_t n, width, words;
-    float *book;    /* [width][words] */
-    float *dists;   /* [n] to the nearest codeword */
-    uint8_t *home;  /* [n] */
-    double *sums;   /* [words, width] */
+    float *book;     /* [width][words] */
+    float *dists;    /* [n] to the nearest codeword */
+    uint8_t *home;   /* [n] */
+    double *sums;    /* [words, width] */
     uint32_t *count; /* [words] */
 };
 
@@ -234,8 +236,8 @@ static void learn_body(void *arg, size_t i, unsigned worker)
     if (width == 0)
         return;
     float *x = mem_alloc((size_t)l->n * width * sizeof *x);
-    struct study t = {.x = x, .n = l->n, .width = width, .words = 1u << l->p->bits,
-                      .book = book_of(l->p, s)};
+    struct study t = {
+        .x = x, .n = l->n, .width = width, .words = 1u << l->p->bits, .book = book_of(l->p, s)};
     if (x && study_open(&t)) {
         for (uint32_t r = 0; r < l->n; r++)
             memcpy(x + (size_t)r * width,
@@ -258,8 +260,8 @@ static void learn_body(void *arg, size_t i, unsigned worker)
 ann_err pq_learn(struct pq *p, const float *x, const uint32_t *rows, uint32_t n,
                  uint32_t rounds, bool warm, uint64_t seed, struct pool *pool)
 {
-    struct lesson l = {.p = p, .x = x, .rows = rows, .n = n, .rounds = rounds, .warm = warm,
-                       .seed = seed};
+    struct lesson l = {
+        .p = p, .x = x, .rows = rows, .n = n, .rounds = rounds, .warm = warm, .seed = seed};
     if (!warm)
         memset(p->codebooks.data, 0, p->codebooks.bytes);
     pool_for(pool, p->m, 1, learn_body, &l);
@@ -328,8 +330,8 @@ static void errors(const struct pq *p, const float *x, const float *along, float
     }
 }
 
-/* The best word of one subspace when the other subspaces' error along is `rest`, among those that
- * do not make the error along larger. */
+/* The best word of one subspace when the other subspaces' error along is `rest`, among those
+ * that do not make the error along larger. */
 static uint32_t best_word(const float *square, const float *parallel, uint32_t words,
                           uint32_t now, float rest, float eta)
 {
@@ -369,8 +371,8 @@ void pq_encode_anisotropic(const struct pq *p, const float *x, const float *alon
         for (uint32_t s = 0; s < p->m; s++) {
             const float *parallel = parallels + (size_t)s * words;
             const float rest = whole - parallel[code[s]];
-            const uint32_t best = best_word(squares + (size_t)s * words, parallel, words,
-                                            code[s], rest, eta);
+            const uint32_t best =
+                best_word(squares + (size_t)s * words, parallel, words, code[s], rest, eta);
             changed |= best != code[s];
             code[s] = (uint8_t)best;
             whole = rest + parallel[best];

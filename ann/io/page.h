@@ -1,8 +1,8 @@
 /* page.h - a report as one HTML page that needs nothing else: no script, font or picture.
  *
- * Place: ann/io, over svg.h, for the reports of `annbench` and `rag eval`.  Classes that its style
- * knows: dim, plots (a grid of figures), key, scroll (about a wide table), spec, foot; colours
- * s0..s19 of svg.h.  Invariant: text is escaped here. */
+ * Place: ann/io, over svg.h, for the reports of `annbench` and `rag eval`.  Classes that its
+ * style knows: dim, plots (a grid of figures), key, scroll (about a wide table), spec, foot;
+ * colours s0..s19 of svg.h.  Invariant: text is escaped here. */
 #ifndef KITH_IO_PAGE_H
 #define KITH_IO_PAGE_H
 

@@ -1,13 +1,13 @@
 /* add.c - adding: the nearest list of each vector, and its code there; removing.
  *
- * Place: ivfpq.  Vectors are brought into the space and assigned block by block (a matrix product),
- * then encoded each on its own, so the entries do not depend on the number of threads; only at the
- * end they are appended, in slot order, under the gate.  Removed entries stay, dead, until a tenth of
- * all is, or everything is packed.
+ * Place: ivfpq.  Vectors are brought into the space and assigned block by block (a matrix
+ * product), then encoded each on its own, so the entries do not depend on the number of
+ * threads; only at the end they are appended, in slot order, under the gate.  Removed entries
+ * stay, dead, until a tenth of all is, or everything is packed.
  *
- * SOAR: the second list of x, whose residual in the first is r, is the one with residual r' that
- * minimises |r'|^2 + (<r, r'> / |r|)^2, among those nearest to x: where a query makes the first
- * residual's estimate bad, the second's is not. */
+ * SOAR: the second list of x, whose residual in the first is r, is the one with residual r'
+ * that minimises |r'|^2 + (<r, r'> / |r|)^2, among those nearest to x: where a query makes the
+ * first residual's estimate bad, the second's is not. */
 #include <config.h>
 
 #include <math.h>
@@ -17,9 +17,9 @@
 #include "ann/codec/kmeans.h"
 #include "ann/ivfpq/ivfpq.h"
 
-#define BLOCK 8192       /* vectors brought into the space at once */
-#define DEAD_SHARE 10    /* a sweep when one in so many entries is dead */
-#define SOAR_NEAR 16     /* lists among which the second is chosen */
+#define BLOCK      8192 /* vectors brought into the space at once */
+#define DEAD_SHARE 10   /* a sweep when one in so many entries is dead */
+#define SOAR_NEAR  16   /* lists among which the second is chosen */
 
 /* ---- one vector ---- */
 
@@ -45,8 +45,8 @@ static uint16_t to_half(const struct ivfpq *h, double x)
     return half;
 }
 
-float ivf_encode(const struct ivfpq *h, const float *y, uint32_t list, float over, uint8_t *code,
-                 uint16_t *bias, float *room)
+float ivf_encode(const struct ivfpq *h, const float *y, uint32_t list, float over,
+                 uint8_t *code, uint16_t *bias, float *room)
 {
     const bool direct = h->asked.pq_of == ANN_PQ_DIRECT;
     const float *c = (const float *)h->centroids.data + (size_t)list * h->dim;
@@ -79,18 +79,18 @@ struct adding {
     const ann_view *view;
     const uint32_t *slots;
     size_t n, first, copies;
-    float *x;         /* [BLOCK, dim] */
-    float *over;      /* [BLOCK] */
-    uint32_t *near;   /* [BLOCK] */
-    float *room;      /* [threads, room_each] */
+    float *x;       /* [BLOCK, dim] */
+    float *over;    /* [BLOCK] */
+    uint32_t *near; /* [BLOCK] */
+    float *room;    /* [threads, room_each] */
     size_t room_each;
-    uint32_t *lists;  /* [n * copies] */
+    uint32_t *lists;       /* [n * copies] */
     uint32_t *entry_slots; /* [n * copies] */
-    uint16_t *bias;   /* [n * copies] */
-    uint8_t *codes;   /* [n * copies, m] */
-    float *errors;    /* [n] */
-    float *lengths;   /* [n] */
-    uint32_t *more;   /* [nlist] */
+    uint16_t *bias;        /* [n * copies] */
+    uint8_t *codes;        /* [n * copies, m] */
+    float *errors;         /* [n] */
+    float *lengths;        /* [n] */
+    uint32_t *more;        /* [nlist] */
 };
 
 static void bring(void *arg, size_t i, unsigned worker)
@@ -205,8 +205,8 @@ static ann_err prepare(struct adding *a, const struct kind_job *job)
     for (a->first = 0; a->first < a->n && !err; a->first += BLOCK) {
         const size_t n = a->n - a->first < BLOCK ? a->n - a->first : BLOCK;
         pool_for(job->pool, n, 64, bring, a);
-        err = kmeans_assign(h->vec->ops, a->x, n, h->dim, h->centroids.data, h->nlist, job->pool,
-                            a->near, NULL);
+        err = kmeans_assign(h->vec->ops, a->x, n, h->dim, h->centroids.data, h->nlist,
+                            job->pool, a->near, NULL);
         if (err)
             break;
         pool_for(job->pool, n, 64, encode, a);
@@ -238,7 +238,10 @@ static ann_err append(struct adding *a, const struct kind_job *job)
 ann_err ivfpq_add(void *state, const uint32_t *slots, size_t n, const struct kind_job *job)
 {
     struct ivfpq *h = state;
-    struct adding a = {.h = h, .view = job->view, .slots = slots, .n = n,
+    struct adding a = {.h = h,
+                       .view = job->view,
+                       .slots = slots,
+                       .n = n,
                        .copies = h->asked.soar && h->nlist > 1 ? 2 : 1};
     ann_err err = adding_alloc(&a, pool_threads(job->pool));
     if (!err)

@@ -1,23 +1,23 @@
-/* batch.c - many queries at once: list after list, so that several queries share a reading of codes.
+/* batch.c - many queries at once: list after list, so that several queries share a reading of
+ * codes.
  *
- * Place: ivfpq.  Queries are taken in blocks, a block to a thread.  All of a block's tables are made
- * first; then, in three rounds, the (list, query) pairs are sorted by list, and up to ANNK_LIST_BATCH
- * queries scan a list together: the two nearest lists of each query, which give it a limit; a portion
- * more; and all that is within the bound that those have given.  A list that a query's limit has come
- * to keep out is passed over.  What may leave too few results (a filter) or marks slots (soar) is
- * searched one by one.
+ * Place: ivfpq.  Queries are taken in blocks, a block to a thread.  All of a block's tables are
+ * made first; then, in three rounds, the (list, query) pairs are sorted by list, and up to
+ * ANNK_LIST_BATCH queries scan a list together: the two nearest lists of each query, which give
+ * it a limit; a portion more; and all that is within the bound that those have given.  A list
+ * that a query's limit has come to keep out is passed over.  What may leave too few results (a
+ * filter) or marks slots (soar) is searched one by one.
  *
- * Invariant: a query's answer does not depend on the others of its block, nor on the threads: within
- * a round its lists are scanned in the order of their numbers. */
+ * Invariant: a query's answer does not depend on the others of its block, nor on the threads:
+ * within a round its lists are scanned in the order of their numbers. */
 #include <config.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "ann/base/error.h"
 #include "ann/ivfpq/query.h"
 
-#define BLOCK 256     /* queries of a block, at most */
+#define BLOCK 256 /* queries of a block, at most */
 
 /* One query's turn at a list. */
 struct turn {
@@ -25,13 +25,16 @@ struct turn {
     float dist; /* of the list's centroid */
 };
 
+/* A block's memory. */
 struct batch_worker {
     struct scratch scratch;
-    struct buf room;    /* the block's queries, each query_bytes; then desk, then probes [nlist] */
-    struct buf turns;   /* struct turn, as many as a round has */
+    struct buf room; /* the block's queries, each query_bytes; then desk, then probes [nlist] */
+    struct buf turns;  /* struct turn, as many as a round has */
+    struct buf sorted; /* the same by list */
+    struct buf starts; /* u32 [nlist + 1]: where a list's turns begin */
     struct ivf_probe portions[BLOCK][IVF_PORTION]; /* each query's nearest lists, */
     size_t taken[BLOCK];                           /* so many of them */
-    struct buf out;     /* per query of a scan: f32 and u32 [IVF_RUN + 64] */
+    struct buf out; /* per query of a scan: f32 and u32 [IVF_RUN + 64] */
     struct ivf_query iq[BLOCK];
     struct ann_search_stats stats;
     struct error_note note;
@@ -66,6 +69,8 @@ static ann_err worker_open(const struct batch *b, struct batch_worker *w)
         err = grow(&w->room, BLOCK * b->query_bytes + b->desk_bytes +
                                  b->h->nlist * sizeof(struct ivf_probe));
     if (!err && b->together)
+        err = grow(&w->starts, ((size_t)b->h->nlist + 1) * sizeof(uint32_t));
+    if (!err && b->together)
         err = grow(&w->out, (size_t)ANNK_LIST_BATCH * OUT_EACH * (sizeof(float) + 4));
     return err;
 }
@@ -75,6 +80,8 @@ static void worker_close(struct batch_worker *w)
     scratch_free(&w->scratch);
     buf_free(&w->room);
     buf_free(&w->turns);
+    buf_free(&w->sorted);
+    buf_free(&w->starts);
     buf_free(&w->out);
 }
 
@@ -93,20 +100,30 @@ static struct kind_query prepare(const struct batch *b, struct batch_worker *w, 
 static void search_alone(const struct batch *b, struct batch_worker *w, size_t i)
 {
     const struct kind_query q = prepare(b, w, i);
-    const ann_err err =
-        ivfpq_search(b->h, &q, &w->scratch, b->out + i * q.k, &b->found[i]);
+    const ann_err err = ivfpq_search(b->h, &q, &w->scratch, b->out + i * q.k, &b->found[i]);
     if (err)
         error_take(&w->note, err);
 }
 
 /* ---- a block ---- */
 
-static int by_list(const void *pa, const void *pb)
+/* The turns [n] by list, those of a list in their order, at w->sorted. */
+static ann_err sort_turns(const struct batch *b, struct batch_worker *w, size_t n)
 {
-    const struct turn *a = pa, *b = pb;
-    if (a->list != b->list)
-        return a->list < b->list ? -1 : 1;
-    return a->query < b->query ? -1 : a->query > b->query;
+    const struct turn *turns = w->turns.data;
+    uint32_t *starts = w->starts.data;
+    const ann_err err = grow(&w->sorted, w->turns.bytes);
+    if (err)
+        return err;
+    struct turn *sorted = w->sorted.data;
+    memset(starts, 0, ((size_t)b->h->nlist + 1) * sizeof *starts);
+    for (size_t i = 0; i < n; i++)
+        starts[turns[i].list + 1]++;
+    for (uint32_t l = 0; l < b->h->nlist; l++)
+        starts[l + 1] += starts[l];
+    for (size_t i = 0; i < n; i++)
+        sorted[starts[turns[i].list]++] = turns[i];
+    return ANN_OK;
 }
 
 /* One more turn; *n of them. */
@@ -119,8 +136,7 @@ static ann_err add_turn(struct batch_worker *w, size_t *n, size_t query,
         if (err)
             return err;
     }
-    ((struct turn *)w->turns.data)[(*n)++] =
-        (struct turn){p->list, (uint32_t)query, p->dist};
+    ((struct turn *)w->turns.data)[(*n)++] = (struct turn){p->list, (uint32_t)query, p->dist};
     return ANN_OK;
 }
 
@@ -161,12 +177,15 @@ static void scan_together(const struct batch *b, struct batch_worker *w,
 }
 
 /* All turns of a round, those of a list together; gamma: which are too far by now. */
-static void scan_turns(const struct batch *b, struct batch_worker *w, size_t count, float gamma)
+static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t count,
+                          float gamma)
 {
-    const struct turn *turns = w->turns.data;
     const struct turn *group[ANNK_LIST_BATCH];
     size_t n = 0;
-    qsort(w->turns.data, count, sizeof *turns, by_list);
+    const ann_err err = sort_turns(b, w, count);
+    if (err)
+        return err;
+    const struct turn *turns = w->sorted.data;
     for (size_t at = 0; at < count; at++) {
         if (n > 0 && (n == ANNK_LIST_BATCH || group[0]->list != turns[at].list)) {
             scan_together(b, w, group, n);
@@ -178,11 +197,12 @@ static void scan_turns(const struct batch *b, struct batch_worker *w, size_t cou
     }
     if (n > 0)
         scan_together(b, w, group, n);
+    return ANN_OK;
 }
 
 /* Lists [from, to) of each query's portion. */
-static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size_t n, size_t from,
-                             size_t to)
+static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size_t n,
+                             size_t from, size_t to)
 {
     ann_err err = ANN_OK;
     size_t count = 0;
@@ -190,7 +210,7 @@ static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size
         for (size_t p = from; p < to && p < w->taken[i] && !err; p++)
             err = add_turn(w, &count, i, &w->portions[i][p]);
     if (!err)
-        scan_turns(b, w, count, from == 0 ? INFINITY : b->effort.gamma);
+        err = scan_turns(b, w, count, from == 0 ? INFINITY : b->effort.gamma);
     for (size_t i = 0; i < n; i++)
         reservoir_cut(&w->iq[i].found);
     return err;
@@ -213,7 +233,7 @@ static ann_err scan_rest(const struct batch *b, struct batch_worker *w, size_t n
             err = add_turn(w, &count, i, &probes[p]);
     }
     if (!err)
-        scan_turns(b, w, count, b->effort.gamma);
+        err = scan_turns(b, w, count, b->effort.gamma);
     return err;
 }
 
@@ -225,7 +245,10 @@ static ann_err scan_block(const struct batch *b, struct batch_worker *w, size_t 
     for (size_t i = 0; i < n; i++) {
         struct ivf_query *iq = &w->iq[i];
         ivf_query_lay(b->h, e->depth, room + i * b->query_bytes, iq);
-        ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim, desk, iq);
+        const ann_err err = ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim,
+                                           e->most, &w->scratch, desk, iq);
+        if (err)
+            return err;
         w->taken[i] = ivf_coarse_next(b->h, iq->lists, INFINITY, portion, desk, w->portions[i]);
     }
     ann_err err = scan_portions(b, w, n, 0, IVF_LEAST);
@@ -240,8 +263,7 @@ static void run_block(void *arg, size_t block, unsigned worker)
     struct batch_worker *w = &b->workers[worker];
     const size_t first = block * b->block;
     const size_t n = b->nq - first < b->block ? b->nq - first : b->block;
-    const ann_err err =
-        b->together && !w->note.err ? scan_block(b, w, first, n) : ANN_OK;
+    const ann_err err = b->together && !w->note.err ? scan_block(b, w, first, n) : ANN_OK;
     if (err)
         error_take(&w->note, err);
     for (size_t i = 0; i < n && !w->note.err; i++) {
@@ -260,7 +282,12 @@ ann_err ivfpq_search_batch(const void *state, const struct kind_query *q, const 
 {
     const struct ivfpq *h = state;
     const unsigned threads = pool_threads(pool);
-    struct batch b = {.h = h, .q = q, .queries = queries, .nq = nq, .out = out, .found = found,
+    struct batch b = {.h = h,
+                      .q = q,
+                      .queries = queries,
+                      .nq = nq,
+                      .out = out,
+                      .found = found,
                       .effort = ivf_effort(h, q),
                       .together = !q->allowed && !h->asked.soar};
     ann_err err = ANN_OK;

@@ -1,9 +1,9 @@
 /* coarse.c - which lists are near: all centroids in 8 bits, taken from the nearest on.
  *
- * Place: ivfpq.  Bytes are a quarter of the memory and several times the speed of floats, and what
- * they lose is little beside the error of the short codes.  Which lists are taken depends on how far
- * away they are, which the caller learns as it goes: so lists come in portions, each of those that are
- * nearest of the rest. */
+ * Place: ivfpq.  Bytes are a quarter of the memory and several times the speed of floats, and
+ * what they lose is little beside the error of the short codes.  Which lists are taken depends
+ * on how far away they are, which the caller learns as it goes: so lists come in portions, each
+ * of those that are nearest of the rest. */
 #include <config.h>
 
 #include <float.h>
@@ -20,6 +20,8 @@ void ivf_coarse_free(struct ivfpq *h)
     buf_free(&h->table);
     buf_free(&h->norms);
     buf_free(&h->numbers);
+    ivf_graph_free(h->graph);
+    h->graph = NULL;
 }
 
 ann_err ivf_coarse_make(struct ivfpq *h)
@@ -96,8 +98,8 @@ static float guess_bound(const struct ivfpq *h, const float *dists, size_t most,
     return key_dist(last);
 }
 
-size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most, void *desk,
-                       struct ivf_probe *out)
+size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most,
+                       void *desk, struct ivf_probe *out)
 {
     const struct annk_ops *ops = h->vec->ops;
     search_key *keys = desk;

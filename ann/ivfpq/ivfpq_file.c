@@ -1,4 +1,5 @@
-/* ivfpq_file.c - the lists' sections of the file, what of them is sound, and the table of the kind.
+/* ivfpq_file.c - the lists' sections of the file, what of them is sound, and the table of the
+ * kind.
  *
  * docs/format.md, "Sections of the kinds", is the authority on the sections. */
 #include <config.h>
@@ -14,9 +15,9 @@ enum {
     PARAM_NLIST,
     PARAM_PQ_M,
     PARAM_PQ_BITS,
-    PARAM_HOW,      /* rotation + 4 * pq_of + 16 * soar */
+    PARAM_HOW, /* rotation + 4 * pq_of + 16 * soar */
     PARAM_TRAINED,
-    PARAM_PLACES,   /* of all lists, rounded up each */
+    PARAM_PLACES, /* of all lists, rounded up each */
     PARAM_THRESHOLD = 9,
     PARAM_TRAINED_ERROR,
     PARAM_ERROR_SUM,
@@ -128,8 +129,8 @@ static void ivfpq_info(const void *state, ann_info *info)
     info->trained_error = h->trained_error;
     info->added_error = h->length_sum > 0 ? h->error_sum / h->length_sum : 0;
     info->memory_bytes += ivf_lists_held(h) + buf_held(&h->centroids) + buf_held(&h->turn) +
-                          buf_held(&h->table) + buf_held(&h->norms) + buf_held(&h->numbers) +
-                          buf_held(&h->pq.codebooks);
+                          ivf_graph_held(h) + buf_held(&h->table) + buf_held(&h->norms) +
+                          buf_held(&h->numbers) + buf_held(&h->pq.codebooks);
 }
 
 static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build_extra)
@@ -142,9 +143,10 @@ static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build
     const uint64_t nlist = ivfpq_choose_nlist(&h, n);
     const uint32_t pq_m = ivfpq_choose_m(&h, dim), m = annk_list_padded(o->pq_bits, pq_m);
     const uint64_t copies = o->soar ? 2 : 1;
-    const uint64_t entry = annk_list_code_bytes(o->pq_bits, m) + sizeof(uint16_t) + sizeof(uint32_t);
-    const uint64_t lists =
-        nlist * (sizeof(struct ivf_list) + dim * (sizeof(float) + 1) + 8 + IVF_GROUP / 2 * entry);
+    const uint64_t entry =
+        annk_list_code_bytes(o->pq_bits, m) + sizeof(uint16_t) + sizeof(uint32_t);
+    const uint64_t lists = nlist * (sizeof(struct ivf_list) + dim * (sizeof(float) + 1) + 8 +
+                                    IVF_GROUP / 2 * entry);
     *build_extra = n * copies * (m + 10) + n * 8 + (uint64_t)8192 * dim * sizeof(float);
     return n * copies * entry + lists + ((uint64_t)dim * sizeof(float) << o->pq_bits);
 }
@@ -182,8 +184,9 @@ static ann_err check_floats(const struct ivfpq *h, const struct buf *b, const ch
 {
     const size_t n = b->bytes / sizeof(float);
     const size_t bad = h->vec->ops->find_nonfinite_f32(b->data, n);
-    return bad == n ? ANN_OK
-                    : ANN_FAIL(ANN_EDAMAGED, "section %s: element %zu is not finite", section, bad);
+    return bad == n
+               ? ANN_OK
+               : ANN_FAIL(ANN_EDAMAGED, "section %s: element %zu is not finite", section, bad);
 }
 
 static ann_err check_bias(const struct ivfpq *h)
@@ -221,16 +224,22 @@ static size_t space_bytes(const struct ivfpq *h)
 ann_err ivfpq_write_space(struct ivfpq *h)
 {
     const struct frame *f = &h->frame;
-    const struct space_head head = {.version = SPACE_VERSION, .lifted = f->lifted, .dim = h->dim,
-                                    .trained = f->trained, .lift = f->lift, .unit = f->unit,
-                                    .scale = f->scale, .eta = h->eta};
+    const struct space_head head = {.version = SPACE_VERSION,
+                                    .lifted = f->lifted,
+                                    .dim = h->dim,
+                                    .trained = f->trained,
+                                    .lift = f->lift,
+                                    .unit = f->unit,
+                                    .scale = f->scale,
+                                    .eta = h->eta};
     const ann_err err = buf_resize(&h->space, space_bytes(h));
     if (err)
         return err;
     char *at = h->space.data;
     memcpy(at, &head, sizeof head);
     memcpy(at + sizeof head, f->mean.data, f->lifted * sizeof(float));
-    memcpy(at + sizeof head + f->lifted * sizeof(float), h->origin.data, h->dim * sizeof(float));
+    memcpy(at + sizeof head + f->lifted * sizeof(float), h->origin.data,
+           h->dim * sizeof(float));
     return ANN_OK;
 }
 
@@ -257,8 +266,9 @@ static size_t ivfpq_save(const void *state, struct kfile_meta *meta, struct kfil
     const uint64_t places = meta->params[PARAM_PLACES];
     parts[n++] = (struct kfile_part){"space", h->space.data, h->space.bytes, 1};
     parts[n++] = (struct kfile_part){"centroids", h->centroids.data, h->nlist, h->dim * 4ull};
-    parts[n++] = (struct kfile_part){"codebooks", h->pq.codebooks.data,
-                                     (uint64_t)h->pq.m * h->pq.dsub, sizeof(float) << h->pq.bits};
+    parts[n++] =
+        (struct kfile_part){"codebooks", h->pq.codebooks.data, (uint64_t)h->pq.m * h->pq.dsub,
+                            sizeof(float) << h->pq.bits};
     if (h->rotation == ANN_ROTATION_OPQ)
         parts[n++] = (struct kfile_part){"rotation", h->turn.data, h->dim, h->dim * 4ull};
     parts[n++] = (struct kfile_part){"stops", h->stops, IVF_STOPS, sizeof(float)};
@@ -326,13 +336,14 @@ static ann_err read_space(struct ivfpq *h)
     if (head.lifted != f->lifted || head.dim != h->dim || head.trained == 0 ||
         !within(head.unit, 0x1p-126, 0x1p126) || !within(head.scale, 0x1p-126, 0x1p100) ||
         !within(head.lift, 0, 0x1p204) || !within(head.eta, 1, 1e9))
-        return ANN_FAIL(ANN_EDAMAGED, "section space: %u dimensions, unit %g, scale %g", head.dim,
-                        (double)head.unit, (double)head.scale);
+        return ANN_FAIL(ANN_EDAMAGED, "section space: %u dimensions, unit %g, scale %g",
+                        head.dim, (double)head.unit, (double)head.scale);
     const ann_err err = buf_resize(&h->origin, h->dim * sizeof(float));
     if (err)
         return err;
     memcpy(f->mean.data, at + sizeof head, f->lifted * sizeof(float));
-    memcpy(h->origin.data, at + sizeof head + f->lifted * sizeof(float), h->dim * sizeof(float));
+    memcpy(h->origin.data, at + sizeof head + f->lifted * sizeof(float),
+           h->dim * sizeof(float));
     f->trained = head.trained;
     f->lift = head.lift;
     f->unit = head.unit;
@@ -423,12 +434,26 @@ static ann_err take_lists(struct kfile *f, uint64_t places, struct ivfpq *h)
     return err;
 }
 
+/* The graph of the centroids is made again at each opening. */
+static ann_err make_graph(struct ivfpq *h)
+{
+    struct pool *pool = NULL;
+    if (h->nlist < IVF_GRAPH_FROM)
+        return ANN_OK;
+    ann_err err = pool_create(pool_default_threads(), &pool);
+    if (!err)
+        err = ivf_graph_make(h, pool);
+    pool_close(pool);
+    return err;
+}
+
 static ann_err take_sections(const struct kfile_meta *meta, struct kfile *f, struct ivfpq *h)
 {
     ann_err err = ivf_space_open(h, h->asked.rotation);
     h->nlist = h->asked.nlist;
     if (!err && h->asked.pq_m > h->dim)
-        err = ANN_FAIL(ANN_EDAMAGED, "header: %u subspaces of %u dimensions", h->asked.pq_m, h->dim);
+        err = ANN_FAIL(ANN_EDAMAGED, "header: %u subspaces of %u dimensions", h->asked.pq_m,
+                       h->dim);
     if (!err)
         err = pq_init(&h->pq, h->dim, h->asked.pq_m, h->asked.pq_bits);
     if (err)
@@ -440,6 +465,8 @@ static ann_err take_sections(const struct kfile_meta *meta, struct kfile *f, str
         err = take_stops(f, h);
     if (!err)
         err = ivf_coarse_make(h);
+    if (!err)
+        err = make_graph(h);
     return err ? err : take_lists(f, meta->params[PARAM_PLACES], h);
 }
 

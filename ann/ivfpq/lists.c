@@ -1,8 +1,8 @@
 /* lists.c - the lists' memory: one arena in list order, and what has outgrown it.
  *
- * Place: ivfpq.  A list's places are rounded up to IVF_GROUP.  The arena is what the file holds and
- * may lie in a mapped file: it is only read; a list that gets more than it has room for leaves it for
- * memory of its own, until everything is packed again. */
+ * Place: ivfpq.  A list's places are rounded up to IVF_GROUP.  The arena is what the file holds
+ * and may lie in a mapped file: it is only read; a list that gets more than it has room for
+ * leaves it for memory of its own, until everything is packed again. */
 #include <config.h>
 
 #include <string.h>

@@ -3,17 +3,17 @@
  * Place: ivfpq.
  *
  * How many lists are looked at depends on the query: lists are taken by the distance of their
- * centroids, and no more of them once the next is farther than `gamma` times the worst distance that
- * is still kept, or once there were `most`. */
+ * centroids, and no more of them once the next is farther than `gamma` times the worst distance
+ * that is still kept, or once there were `most`. */
 #ifndef KITH_IVFPQ_QUERY_H
 #define KITH_IVFPQ_QUERY_H
 
 #include "ann/ivfpq/ivfpq.h"
 #include "ann/search/reservoir.h"
 
-#define IVF_RUN 1024   /* places scanned with one limit; a multiple of 64 */
-#define IVF_PORTION 16 /* lists taken before there is a limit to go by, at most */
-#define IVF_LEAST 2    /* lists looked at whatever gamma says */
+#define IVF_RUN     1024 /* places scanned with one limit; a multiple of 64 */
+#define IVF_PORTION 16   /* lists taken before there is a limit to go by, at most */
+#define IVF_LEAST   2    /* lists looked at whatever gamma says */
 
 /* A list and how far its centroid is. */
 struct ivf_probe {
@@ -23,22 +23,22 @@ struct ivf_probe {
 
 /* What an effort stands for. */
 struct ivf_effort {
-    size_t most;   /* lists, unless fewer than k are found */
-    size_t depth;  /* candidates kept */
+    size_t most;  /* lists, unless fewer than k are found */
+    size_t depth; /* candidates kept */
     float gamma;
 };
 
 struct ivf_query {
-    float *y;               /* [dim] */
-    float *products;        /* [pq.m << pq.bits] */
-    uint8_t *table;         /* [m << pq.bits] */
-    uint8_t *code;          /* [m] */
-    float *lists;           /* [nlist]: distances of centroids, infinity where taken */
+    float *y;        /* [dim] */
+    float *products; /* [pq.m << pq.bits] */
+    uint8_t *table;  /* [m << pq.bits] */
+    uint8_t *code;   /* [m] */
+    float *lists;    /* [nlist]: distances of centroids, infinity where taken */
     struct annk_list_query scan;
-    float least;            /* of all table entries together */
-    float base;             /* of every list, beside its own distance */
-    float slack;            /* how far above the limit a survivor of the scan may be, whose distance
-                               is then taken anew; 0: it is taken as it is */
+    float least; /* of all table entries together */
+    float base;  /* of every list, beside its own distance */
+    float slack; /* how far above the limit a survivor of the scan may be, whose distance
+                    is then taken anew; 0: it is taken as it is */
     struct reservoir found;
     double raw_scale, raw_shift;
 };
@@ -50,10 +50,17 @@ size_t ivf_coarse_bytes(const struct ivfpq *h);
 size_t ivf_coarse_desk(const struct ivfpq *h);
 /* Distances of all centroids from y [dim]: dists [nlist]. */
 void ivf_coarse_open(const struct ivfpq *h, const float *y, void *desk, float *dists);
-/* The nearest lists that were not taken yet and are nearer than bound, nearest first, at most `most`:
- * out.  They are taken now. */
-size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most, void *desk,
-                       struct ivf_probe *out);
+/* The nearest lists that were not taken yet and are nearer than bound, nearest first, at most
+ * `most`: out.  They are taken now. */
+size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most,
+                       void *desk, struct ivf_probe *out);
+
+/* ---- graph.c ---- */
+
+/* As ivf_coarse_open for the `lists` nearest, more or less; the others are at infinity.  keys:
+ * room for as many. */
+ann_err ivf_graph_open(const struct ivfpq *h, const float *y, size_t lists,
+                       struct scratch *outer, search_key *keys, float *dists);
 
 /* ---- search.c ---- */
 
@@ -69,8 +76,10 @@ size_t ivf_query_bytes(const struct ivfpq *h, size_t depth);
 void ivf_query_lay(const struct ivfpq *h, size_t depth, void *room, struct ivf_query *out);
 /* Bytes of desk that opening and taking lists need, beside probes; a multiple of MEM_ALIGN. */
 size_t ivf_query_desk(const struct ivfpq *h);
-/* Tables and distances of centroids of a raw query, or (query NULL) of y as it stands there. */
-void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct ivf_query *out);
+/* Tables and distances of centroids of a raw query, or (query NULL) of y as it stands there; of
+ * many lists, only those of the `lists` nearest. */
+ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
+                       struct scratch *s, void *desk, struct ivf_query *out);
 
 /* What a list adds to the sums of tables. */
 static inline float ivf_query_base(const struct ivfpq *h, const struct ivf_query *iq,

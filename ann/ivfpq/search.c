@@ -1,14 +1,15 @@
-/* search.c - one query: the nearest lists, their codes, then the best again by better distances.
+/* search.c - one query: the nearest lists, their codes, then the best again by better
+ * distances.
  *
- * Place: ivfpq.  Lists are scanned nearest first, IVF_RUN places at a time, against the distance that
- * the worst kept candidate has so far; survivors alone are looked at as vectors: whether they live,
- * pass the filter, were seen.  The kept ones are ordered by the 8-bit codes and decided by the stored
- * vectors (search/rerank.h); where the index has neither, each survivor's distance is taken from the
- * tables in floats.
+ * Place: ivfpq.  Lists are scanned nearest first, IVF_RUN places at a time, against the
+ * distance that the worst kept candidate has so far; survivors alone are looked at as vectors:
+ * whether they live, pass the filter, were seen.  The kept ones are ordered by the 8-bit codes
+ * and decided by the stored vectors (search/rerank.h); where the index has neither, each
+ * survivor's distance is taken from the tables in floats.
  *
- * With a filter more lists are looked at, by the root of the share that passes; where few pass, all that
- * pass are looked at instead.  Fewer than k are never found when k exist: then the remaining lists
- * follow. */
+ * With a filter more lists are looked at, by the root of the share that passes; where few pass,
+ * all that pass are looked at instead.  Fewer than k are never found when k exist: then the
+ * remaining lists follow. */
 #include <config.h>
 
 #include <float.h>
@@ -87,7 +88,8 @@ size_t ivf_query_desk(const struct ivfpq *h)
     return rounded(coarse > turned ? coarse : turned);
 }
 
-void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct ivf_query *out)
+ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
+                       struct scratch *s, void *desk, struct ivf_query *out)
 {
     if (query)
         ivf_space_query(h, query, out->y, desk, &out->raw_scale, &out->raw_shift);
@@ -95,11 +97,13 @@ void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct
                      out->products);
     out->least = h->ops->quantise(out->products, h->pq.m, h->pq.bits, out->table, &out->scan);
     out->base = out->least;
-    out->slack =
-        ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
+    out->slack = ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
     if (h->asked.pq_of == ANN_PQ_DIRECT)
         out->base += (float)frame_norm2(out->y, h->dim);
+    if (h->graph && lists < h->nlist / 4)
+        return ivf_graph_open(h, out->y, lists, s, desk, out->lists);
     ivf_coarse_open(h, out->y, desk, out->lists);
+    return ANN_OK;
 }
 
 /* ---- candidates ---- */
@@ -125,6 +129,13 @@ void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct sc
                     const float *dists, const uint32_t *places, size_t n)
 {
     const bool marks = h->asked.soar || s->dirty_count > 0;
+    if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live) {
+        /* Every entry lives: the usual case, and a third of the time of a short scan. */
+        for (size_t i = 0; i < n; i++)
+            if (dists[i] <= iq->found.limit)
+                reservoir_add(&iq->found, key_make(dists[i], list->slots[places[i]]));
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         float dist = dists[i];
         if (dist > iq->found.limit + iq->slack)
@@ -153,8 +164,8 @@ void ivf_scan_list(const struct ivfpq *h, const struct kind_query *q, struct scr
     struct annk_list_run run = {.codes = list->codes, .bias = list->bias, .n = list->n};
     for (; run.first < list->n; run.first = run.last) {
         run.last = list->n - run.first > IVF_RUN ? run.first + IVF_RUN : list->n;
-        const size_t n = h->ops->scan(&iq->scan, &run, base, iq->found.limit + iq->slack, dists,
-                                      places);
+        const size_t n =
+            h->ops->scan(&iq->scan, &run, base, iq->found.limit + iq->slack, dists, places);
         ivf_query_take(h, q, s, iq, list, base, dists, places, n);
     }
     q->stats->distances += list->n;
@@ -247,6 +258,13 @@ static void scan_near(const struct ivfpq *h, const struct kind_query *q, struct 
                             probes);
         (void)scan_lists(h, q, s, iq, probes, n, 0, e->gamma);
     }
+    if (iq->found.n >= q->k)
+        return;
+    if (h->graph) { /* which knows of some only: all over again */
+        scratch_unvisit(s);
+        reservoir_open(&iq->found, iq->found.keys, e->depth);
+        ivf_coarse_open(h, iq->y, desk, iq->lists);
+    }
     while (iq->found.n < q->k &&
            (n = ivf_coarse_next(h, iq->lists, INFINITY, h->nlist, desk, probes)) > 0)
         (void)scan_lists(h, q, s, iq, probes, n, 0, 0);
@@ -297,7 +315,9 @@ ann_err ivfpq_search(const void *state, const struct kind_query *q, struct scrat
     }
     char *at = (char *)s->room.data + own;
     ivf_query_lay(h, e.depth, s->room.data, &iq);
-    ivf_query_open(h, q->query, at, &iq);
+    const ann_err err = ivf_query_open(h, q->query, e.most, s, at, &iq);
+    if (err)
+        return err;
     scan_near(h, q, s, &iq, &e, at, (struct ivf_probe *)(void *)(at + desk));
     ivf_query_close(h, q, s, &iq, out, found);
     if (h->asked.soar)

@@ -1,8 +1,8 @@
 /* space.c - the space in which lists and codes are made: centred and scaled, perhaps rotated.
  *
  * Place: ivfpq.  A frame (codec/frame.h) brings vectors of every metric to squared Euclidean
- * distances near 1; it is the index's own, learned once, since lists and codes would be worth nothing
- * in another one.  A learned rotation comes on top of a frame that has none. */
+ * distances near 1; it is the index's own, learned once, since lists and codes would be worth
+ * nothing in another one.  A learned rotation comes on top of a frame that has none. */
 #include <config.h>
 
 #include <math.h>

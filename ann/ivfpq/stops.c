@@ -1,12 +1,13 @@
 /* stops.c - what an effort means: at which distance a query stops taking lists.
  *
  * Place: ivfpq.  How far away lists may be that still matter, by the distance of the worst kept
- * candidate, is much alike from one set of vectors to another; how many lists that makes is not.  So
- * some entries, as what their codes stand for, are searched for as far as the largest effort goes, and
- * for each power of two it is noted at which factor so many lists would have been looked at on average.
+ * candidate, is much alike from one set of vectors to another; how many lists that makes is
+ * not.  So some entries, as what their codes stand for, are searched for as far as the largest
+ * effort goes, and for each power of two it is noted at which factor so many lists would have
+ * been looked at on average.
  *
- * Learned after an add, when there are twice as many entries as the last time, from entries spread
- * evenly over all, by one thread: so the same adds give the same table. */
+ * Learned after an add, when there are twice as many entries as the last time, from entries
+ * spread evenly over all, by one thread: so the same adds give the same table. */
 #include <config.h>
 
 #include <math.h>
@@ -16,9 +17,12 @@
 #include "ann/codec/listcodes.h"
 #include "ann/ivfpq/query.h"
 
-#define SAMPLE 64
-#define K_USUAL 10
+#define SAMPLE       64
+#define K_USUAL      10
 #define EFFORT_USUAL 64
+#define NEARER                                                                                 \
+    1.5 /* an entry sees so many lists where a question would see one: as questions of         \
+           four sets did, about */
 #define LARGEST 4.0f /* factor; farther lists hold nothing that is wanted */
 
 /* Between two efforts the factor goes with the logarithm of the lists. */
@@ -38,6 +42,7 @@ struct learning {
     const struct ivfpq *h;
     size_t depth, most;
     struct buf room;
+    struct scratch scratch;
     float dists[IVF_RUN + 64];
     uint32_t places[IVF_RUN + 64];
     float *factors; /* [SAMPLE, most], each row's running maximum */
@@ -45,7 +50,8 @@ struct learning {
 };
 
 /* What an entry stands for, in the space. */
-static void decode(const struct ivfpq *h, uint32_t list, uint32_t place, uint8_t *code, float *y)
+static void decode(const struct ivfpq *h, uint32_t list, uint32_t place, uint8_t *code,
+                   float *y)
 {
     const struct ivf_list *l = &h->lists[list];
     const float *c = (const float *)h->centroids.data + (size_t)list * h->dim;
@@ -63,8 +69,8 @@ static void scan(struct learning *l, struct ivf_query *iq, const struct ivf_prob
     struct annk_list_run run = {.codes = list->codes, .bias = list->bias, .n = list->n};
     for (; run.first < list->n; run.first = run.last) {
         run.last = list->n - run.first > IVF_RUN ? run.first + IVF_RUN : list->n;
-        const size_t n = l->h->ops->scan(&iq->scan, &run, base, iq->found.limit, l->dists,
-                                         l->places);
+        const size_t n =
+            l->h->ops->scan(&iq->scan, &run, base, iq->found.limit, l->dists, l->places);
         for (size_t i = 0; i < n; i++)
             if (l->dists[i] <= iq->found.limit)
                 reservoir_add(&iq->found, key_make(l->dists[i], 0));
@@ -93,14 +99,16 @@ static ann_err learn_entry(struct learning *l, uint32_t list, uint32_t place)
     const struct ivfpq *h = l->h;
     const size_t own = ivf_query_bytes(h, l->depth), desk = ivf_query_desk(h);
     struct ivf_query iq;
-    const ann_err err = buf_resize(&l->room, own + desk + h->nlist * sizeof(struct ivf_probe));
+    ann_err err = buf_resize(&l->room, own + desk + h->nlist * sizeof(struct ivf_probe));
     if (err)
         return err;
     char *at = (char *)l->room.data + own;
     struct ivf_probe *probes = (struct ivf_probe *)(void *)(at + desk);
     ivf_query_lay(h, l->depth, l->room.data, &iq);
     decode(h, list, place, iq.code, iq.y);
-    ivf_query_open(h, NULL, at, &iq);
+    err = ivf_query_open(h, NULL, l->most, &l->scratch, at, &iq);
+    if (err)
+        return err;
     const size_t n = ivf_coarse_next(h, iq.lists, INFINITY, l->most, at, probes);
     follow(l, &iq, probes, n);
     return ANN_OK;
@@ -132,7 +140,7 @@ static void note(const struct learning *l, float *stops)
         float low = 0, high = LARGEST;
         for (int n = 0; n < HALVINGS; n++) {
             const float middle = (low + high) / 2;
-            if (lists_at(l, middle) < (double)((uint64_t)1 << i))
+            if (lists_at(l, middle) < NEARER * (double)((uint64_t)1 << i))
                 low = middle;
             else
                 high = middle;
@@ -180,6 +188,7 @@ ann_err ivf_stops_learn(struct ivfpq *h, const struct kind_job *job)
         h->stops_entries = h->entries;
         pthread_rwlock_unlock(job->gate);
     }
+    scratch_free(&l->scratch);
     buf_free(&l->room);
     mem_free(l->factors);
     mem_free(l);

@@ -1,7 +1,7 @@
 /* train.c - what is learned before vectors come: the space, the lists, the codebooks.
  *
- * Place: ivfpq.  Learned aside and put in place at the end, so that a failure or a cancel leaves the
- * index as it was. */
+ * Place: ivfpq.  Learned aside and put in place at the end, so that a failure or a cancel
+ * leaves the index as it was. */
 #include <config.h>
 
 #include <math.h>
@@ -12,13 +12,13 @@
 #include "ann/codec/kmeans.h"
 #include "ann/ivfpq/ivfpq.h"
 
-#define LISTS_BY_ROOT 4     /* nlist is about so many times the root of the vectors */
-#define LEAST_PER_LIST 8    /* vectors trained on, or there are fewer lists */
-#define PER_LIST 64         /* vectors learned from for each list, at most */
-#define CODES_LEARN 65536   /* vectors that codebooks are learned from, at most */
-#define FRAME_LEARN 16384
-#define OPQ_ROUNDS 8
-#define OPQ_LEARN 32768
+#define LISTS_BY_ROOT  2     /* nlist is about so many times the root of the vectors */
+#define LEAST_PER_LIST 8     /* vectors trained on, or there are fewer lists */
+#define PER_LIST       64    /* vectors learned from for each list, at most */
+#define CODES_LEARN    65536 /* vectors that codebooks are learned from, at most */
+#define FRAME_LEARN    16384
+#define OPQ_ROUNDS     8
+#define OPQ_LEARN      32768
 
 enum code_type ivfpq_choose_codes(const ann_options *o)
 {
@@ -56,12 +56,12 @@ static ann_rotation choose_rotation(const struct ivfpq *h)
 /* ---- the sample ---- */
 
 struct training {
-    struct ivfpq *h;      /* what is learned, aside */
+    struct ivfpq *h; /* what is learned, aside */
     const ann_view *view;
     const struct kind_job *job;
-    size_t n;             /* rows learned from */
-    float *x;             /* [n, dim] in the space */
-    float *room;          /* [threads, 2 * dim of a vector + dim of the space] */
+    size_t n;    /* rows learned from */
+    float *x;    /* [n, dim] in the space */
+    float *room; /* [threads, 2 * dim of a vector + dim of the space] */
     size_t room_each;
 };
 
@@ -75,7 +75,8 @@ static const float *frame_row(void *arg, uint64_t i, float *room)
 {
     const struct training *t = arg;
     vectors_query(t->h->vec, t->view,
-                  row_of(t, (size_t)i, t->view->n < FRAME_LEARN ? t->view->n : FRAME_LEARN), room);
+                  row_of(t, (size_t)i, t->view->n < FRAME_LEARN ? t->view->n : FRAME_LEARN),
+                  room);
     return room;
 }
 
@@ -121,15 +122,19 @@ static ann_err training_open(struct training *t)
 static ann_err learn_lists(struct training *t)
 {
     struct ivfpq *h = t->h;
-    const struct kmeans_options o = {.k = h->nlist, .per_centroid = PER_LIST,
-                                     .seed = h->asked.seed, .progress = t->job->progress,
+    const struct kmeans_options o = {.k = h->nlist,
+                                     .per_centroid = PER_LIST,
+                                     .seed = h->asked.seed,
+                                     .progress = t->job->progress,
                                      .progress_arg = t->job->progress_arg};
     struct kmeans_report report;
     ann_err err = buf_resize(&h->centroids, (size_t)h->nlist * h->dim * sizeof(float));
     if (!err)
         err = kmeans_train(h->vec->ops, t->x, t->n, h->dim, &o, t->job->pool, h->centroids.data,
                            &report);
-    return err ? err : ivf_coarse_make(h);
+    if (!err)
+        err = ivf_coarse_make(h);
+    return err ? err : ivf_graph_make(h, t->job->pool);
 }
 
 /* Rows less their centroids, in place, for codebooks of residuals. */
@@ -210,8 +215,8 @@ static ann_err learn_codes(struct training *t)
     return err;
 }
 
-/* The rotation that suits residuals about as few lists as their own would give: learned from the
- * rows less the mean of all, which the frame took off. */
+/* The rotation that suits residuals about as few lists as their own would give: learned from
+ * the rows less the mean of all, which the frame took off. */
 static ann_err learn_turn(struct training *t)
 {
     struct ivfpq *h = t->h;

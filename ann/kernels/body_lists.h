@@ -21,7 +21,7 @@
 
 enum {
     LIST_UNIT = 64,
-    LIST_AHEAD = 4096, /* bytes of codes */
+    LIST_AHEAD = 2048, /* bytes of codes that are prefetched */
     LIST_BYTES = 256   /* entries that add up in 16 bits, with one to spare */
 };
 

@@ -39,7 +39,7 @@ ALWAYS_INLINE void add_blocks(const struct annk_list_query *const *q, size_t nq,
         __m512i low[4], high[4];
         for (size_t b = 0; b < blocks; b++) {
             const __m512i x = _mm512_loadu_si512(codes + b * bytes + c);
-            prefetch(codes + b * bytes + c + ahead);
+            prefetch(codes + c * blocks + 64 * b + ahead);
             low[b] = _mm512_ternarylogic_epi32(x, low4, tables, 0xea);
             high[b] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(x, 4), low4, tables, 0xea);
         }
@@ -47,8 +47,10 @@ ALWAYS_INLINE void add_blocks(const struct annk_list_query *const *q, size_t nq,
             const __m512i t0 = _mm512_loadu_si512(q[i]->table + 2 * c),
                           t1 = _mm512_loadu_si512(q[i]->table + 2 * c + 64);
             for (size_t b = 0; b < blocks; b++) {
-                s[i][b] = _mm512_dpbusd_epi32(s[i][b], _mm512_permutexvar_epi8(low[b], t0), one);
-                s[i][b] = _mm512_dpbusd_epi32(s[i][b], _mm512_permutexvar_epi8(high[b], t1), one);
+                const __m512i e0 = _mm512_permutexvar_epi8(low[b], t0),
+                              e1 = _mm512_permutexvar_epi8(high[b], t1);
+                s[i][b] = _mm512_dpbusd_epi32(s[i][b], e0, one);
+                s[i][b] = _mm512_dpbusd_epi32(s[i][b], e1, one);
             }
         }
     }
@@ -211,7 +213,8 @@ ALWAYS_INLINE __m512 estimates(const struct list_sink *to, const uint32_t *sums,
 static size_t list_keep(const struct list_sink *to, const uint32_t *sums)
 {
     const __m512 limit = _mm512_set1_ps(to->limit);
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __m512 d[LIST_UNIT / 16];
     uint64_t near = 0;
     for (size_t g = 0; g < LIST_UNIT / 16; g++)

@@ -59,7 +59,8 @@ ALWAYS_INLINE void chunk_nibbles(const uint8_t *bits, __m256i nibbles[4])
     nibbles[3] = _mm256_and_si256(_mm256_srli_epi16(high, 4), nibble);
 }
 
-ALWAYS_INLINE void add_nibbles(struct byte_sums *s, const uint8_t *tables, const __m256i nibbles[4])
+ALWAYS_INLINE void add_nibbles(struct byte_sums *s, const uint8_t *tables,
+                               const __m256i nibbles[4])
 {
     for (int i = 0; i < 4; i++)
         add_bytes(s, _mm256_shuffle_epi8(load256(tables + 32 * i), nibbles[i]));

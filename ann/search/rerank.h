@@ -7,13 +7,15 @@
 
 #include "ann/search/kind.h"
 
-/* Squared error that rounding to codes is about to cause, of a vector and the query together. */
+/* Squared error that rounding to codes is about to cause, of a vector and the query together.
+ */
 float rerank_error2(const struct vectors *v, const struct code_query *cq);
-/* A vector farther by codes than the k-th by more than root * sqrt(kth) + add is no candidate. */
+/* A vector farther by codes than the k-th by more than root * sqrt(kth) + add is no candidate.
+ */
 void rerank_band(const struct vectors *v, const struct code_query *cq, float *root, float *add);
 /* The k nearest of keys [n], ascending distances of code space, by exact distance at out [k], n
- * at least k; room for slots and dists of all keys in the scratch.  Where ids alone are asked for,
- * those that are nearer than the k-th by more than the band stay in the order of codes. */
+ * at least k; room for slots and dists of all keys in the scratch.  Where ids alone are asked
+ * for, those that are nearer than the k-th by more than the band stay in the order of codes. */
 void rerank(const struct vectors *v, const struct kind_query *q, struct scratch *s,
             const search_key *keys, size_t n, size_t k, search_key *out);
 

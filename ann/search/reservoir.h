@@ -1,10 +1,10 @@
-/* reservoir.h - the `want` smallest keys seen, more or less at once: cheaper than a heap where most
- * of what comes is kept for a while.
+/* reservoir.h - the `want` smallest keys seen, more or less at once: cheaper than a heap where
+ * most of what comes is kept for a while.
  *
  * Place: search.  Keys are appended until the room is full; then the smallest are selected
- * (Hoare's quickselect) and the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are the
- * n smallest of all that were added with a distance of at most the limit at that time, n <= want, in
- * no order; limit is the largest of them if they are `want`. */
+ * (Hoare's quickselect) and the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are
+ * the n smallest of all that were added with a distance of at most the limit at that time, n <=
+ * want, in no order; limit is the largest of them if they are `want`. */
 #ifndef KITH_SEARCH_RESERVOIR_H
 #define KITH_SEARCH_RESERVOIR_H
 

@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 
 
 def scratch(name):
@@ -19,6 +20,7 @@ def scratch(name):
 
 class Peer:
     batches = True
+    trained = None  # seconds of training, wall and processor, where a library tells them apart
 
     def __init__(self, data, options):
         self.data, self.options, self.threads = data, options, data.threads
@@ -80,7 +82,9 @@ class Faiss(Peer):
 
     def build(self, base):
         self.index = self.make()
+        wall, cpu = time.perf_counter(), time.process_time()
         self.index.train(base)
+        self.trained = time.perf_counter() - wall, time.process_time() - cpu
         self.index.add(base)
 
     def save(self, path):
@@ -130,13 +134,16 @@ class FaissHnsw(Faiss):
 
 class FaissIvf(Faiss):
     def make(self):
-        names = {"nlist": self.lists(), "half": self.data.dim // 2}
-        return self.faiss.index_factory(self.data.dim, self.options["factory"].format(**names),
-                                        self.metric)
+        dim, factory = self.data.dim, self.options["factory"]
+        names = {"half": dim // 2, "quarter": dim // 4}
+        if "{nlist}" in factory:
+            names["nlist"] = self.lists()
+        return self.faiss.index_factory(dim, factory.format(**names), self.metric)
 
-    def effort(self, probe, refine):
+    def effort(self, probe, refine=None):
         self.faiss.ParameterSpace().set_index_parameter(self.index, "nprobe", probe)
-        self.faiss.downcast_index(self.index).k_factor = refine
+        if refine is not None:
+            self.faiss.downcast_index(self.index).k_factor = refine
 
 
 class Usearch(Peer):
@@ -204,8 +211,10 @@ class Scann(Peer):
         o, metric = self.options, "squared_l2" if self.l2 else "dot_product"
         builder = scann.scann_ops_pybind.builder(base, 10, metric)
         builder = builder.set_n_training_threads(self.threads)
+        spill = {"soar_lambda": o["soar"], "overretrieve_factor": 2.0} if "soar" in o else {}
         builder = builder.tree(num_leaves=self.lists(), num_leaves_to_search=100,
-                               training_sample_size=len(base))
+                               training_sample_size=len(base),
+                               quantize_centroids=o.get("centroids") == "int8", **spill)
         threshold = float("nan") if self.l2 else o["threshold"]
         builder = builder.score_ah(o["dims_per_block"],
                                    anisotropic_quantization_threshold=threshold)

@@ -98,6 +98,17 @@ struct citations {
 rag_err citations_find(const char *text, size_t bytes, size_t nsources, struct citations *out);
 void citations_free(struct citations *c);
 
+/* A mark from `begin` to `end`; known: one of its numbers is a source's. */
+struct citation_mark {
+    size_t begin, end;
+    bool known;
+};
+
+/* The first mark of a text from `at` on, which is 0 or the end of the mark before.  False: there
+ * is none. */
+bool citations_next(const char *text, size_t bytes, size_t nsources, size_t at,
+                    struct citation_mark *out);
+
 /* text with each known number replaced by its place in c->used (from 1), unknown ones left out
  * with their brackets.  *out for rag_free. */
 rag_err citations_renumber(const char *text, size_t bytes, const struct citations *c, char **out);

@@ -237,6 +237,21 @@ rag_err citations_find(const char *text, size_t bytes, size_t nsources, struct c
     return RAG_OK;
 }
 
+bool citations_next(const char *text, size_t bytes, size_t nsources, size_t at,
+                    struct citation_mark *out)
+{
+    struct scan s = {text, bytes, at};
+    struct citation_mark m = {0};
+    uint32_t low, high;
+    if (!next_mark(&s, &m.begin))
+        return false;
+    m.end = s.at;
+    for (size_t i = m.begin + 1; i < m.end && read_range(&s, &i, &low, &high); i++)
+        m.known = m.known || (high >= 1 && low <= nsources);
+    *out = m;
+    return true;
+}
+
 void citations_free(struct citations *c)
 {
     mem_free(c->used);

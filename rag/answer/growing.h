@@ -1,6 +1,6 @@
 /* growing.h - a text that is built up piece by piece.
  *
- * Place: rag/answer, used by its files alone.  Invariant: running out of memory is remembered
+ * Place: rag/answer; rag/eval uses it, too.  Invariant: running out of memory is remembered
  * in `failed`, and what was there before stays whole and ends with a NUL. */
 #ifndef KITH_RAG_ANSWER_GROWING_H
 #define KITH_RAG_ANSWER_GROWING_H

@@ -85,13 +85,20 @@ static const struct command commands[] = {
      "TEACHER is local:NAME; TEXTS are files, or folders of them, with a text a line: some "
      "100,000 of the kind that will be searched are a good number.",
      "rag distill local:minilm-l6-v2 texts/ -o my-static.kith", 2, -1, cmd_distill},
-    {"eval", "retrieval|ann|chunks [FOLDER]", "Measure searches, the index, and how texts are cut.",
+    {"eval", "retrieval|ann|chunks|answers [FOLDER]",
+     "Measure searches, the index, how texts are cut, and answers.",
      "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. retrieval puts its "
-     "documents into a store that is thrown away afterwards; with --store they are added there, "
-     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
+     "documents into a store that is thrown away afterwards; with --store they are added "
+     "there, "
+     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann "
+     "compares "
      "the store's index with exact search over its own vectors, at several efforts, by "
-     "--queries, by the questions that search.log has kept, or by passages of the store. chunks "
-     "tells passages of which size hold best what answers the questions.",
+     "--queries, by the questions that search.log has kept, or by passages of the store. "
+     "chunks "
+     "tells passages of which size hold best what answers the questions. answers judges "
+     "answers "
+     "against references of --queries: those of a file, or of the model, which is asked as ask "
+     "does.",
      "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
     {"embedders", "", "List the embedders whose vectors a store keeps.", NULL, "rag embedders",
      0, 0, cmd_embedders},
@@ -159,7 +166,7 @@ static const struct cmd_option options[] = {
     {"lang", 0, "LANG", CMD_TEXT, AT(lang), 0, 0, 0, "en any", " add sync import ",
      "of a new store: en (English words are stemmed; default) or any"},
     {"mode", 0, "MODE", CMD_TEXT, AT(mode), 0, 0, 0,
-     "hybrid static contextual vector text exact", " search ask ",
+     "hybrid static contextual vector text exact", " search ask eval ",
      "hybrid (default): vectors and words; contextual: the best of these by a second embedder; "
      "vector or static: vectors alone; text: words alone; exact: every vector looked at"},
     {"contextual", 0, "URI", CMD_TEXT, AT(contextual), 0, 0, 0, NULL, " search ask eval ",
@@ -174,11 +181,11 @@ static const struct cmd_option options[] = {
      "how many hits it judges (default 100)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, FINDING, "passages (default 10)"},
     {"k", 'k', "N", CMD_COUNT, AT(k), 0, 1, 10000, NULL, " eval ",
-     "of ann: vectors asked for (default 200, as many as a search looks at); of chunks: passages "
-     "(default 5)"},
-    {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm ",
+     "of ann: vectors asked for (default 200, as many as a search looks at); of chunks and "
+     "answers: passages (default 5, 10)"},
+    {"where", 'w', "CONDITION", CMD_LIST, AT(where), 0, 0, 0, NULL, FINDING " rm eval ",
      "only documents for which it holds; may be given again"},
-    {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask ",
+    {"fast", 0, NULL, CMD_FLAG, AT(fast), 0, 0, 0, NULL, " search ask eval ",
      "neither a second embedder nor a re-ranker"},
     {"rerank", 0, "MODEL", CMD_TEXT, AT(rerank), 0, 0, 0, NULL, " search ask eval ",
      "order the first hits anew: cohere:NAME, jina:NAME, tei:URL, llamacpp:URL"},
@@ -211,22 +218,32 @@ static const struct cmd_option options[] = {
      "vectors as 16-bit floats (npy, safetensors, msgpack)"},
     {"fail-empty", 0, NULL, CMD_FLAG, AT(fail_empty), 0, 0, 0, NULL, FINDING " ls ",
      "exit with 3 if nothing was found"},
-    {"model", 'm', "MODEL", CMD_TEXT, AT(model), 0, 0, 0, NULL, " ask ",
+    {"model", 'm', "MODEL", CMD_TEXT, AT(model), 0, 0, 0, NULL, " ask eval ",
      "language model: openai:NAME, ollama:NAME, llamacpp:URL[#NAME], URL#NAME"},
-    {"context-tokens", 0, "N", CMD_COUNT, AT(context_tokens), 0, 100, 1000000, NULL, " ask ",
-     "tokens that sources may take (default 3000)"},
-    {"max-tokens", 0, "N", CMD_COUNT, AT(max_tokens), 0, 1, 1000000, NULL, " ask ",
+    {"context-tokens", 0, "N", CMD_COUNT, AT(context_tokens), 0, 100, 1000000, NULL,
+     " ask eval ", "tokens that sources may take (default 3000)"},
+    {"max-tokens", 0, "N", CMD_COUNT, AT(max_tokens), 0, 1, 1000000, NULL, " ask eval ",
      "of the answer"},
-    {"temperature", 0, "T", CMD_REAL, AT(temperature), AT(has_temperature), 0, 0, NULL, " ask ",
-     "of the model"},
-    {"open", 0, NULL, CMD_FLAG, AT(open), 0, 0, 0, NULL, " ask ",
+    {"temperature", 0, "T", CMD_REAL, AT(temperature), AT(has_temperature), 0, 0, NULL,
+     " ask eval ", "of the model"},
+    {"open", 0, NULL, CMD_FLAG, AT(open), 0, 0, 0, NULL, " ask eval ",
      "let the model answer from elsewhere too"},
-    {"datamark", 0, NULL, CMD_FLAG, AT(datamark), 0, 0, 0, NULL, " ask ",
+    {"datamark", 0, NULL, CMD_FLAG, AT(datamark), 0, 0, 0, NULL, " ask eval ",
      "mark the words of sources, against instructions hidden in them"},
     {"corpus", 0, "FILE", CMD_TEXT, AT(corpus), 0, 0, 0, NULL, " eval ",
      "documents: JSON lines with _id, title, text, or id, tab and text"},
     {"queries", 0, "FILE", CMD_TEXT, AT(queries), 0, 0, 0, NULL, " eval ",
-     "questions: the same, or TREC topics; of ann, too"},
+     "questions: the same, or TREC topics; of ann, too; of answers JSON lines with text, and "
+     "answers or references"},
+    {"unanswerable", 0, "FILE", CMD_TEXT, AT(unanswerable), 0, 0, 0, NULL, " eval ",
+     "of answers: questions that the sources do not answer, which are to be refused"},
+    {"answers", 0, "FILE", CMD_TEXT, AT(answers), 0, 0, 0, NULL, " eval ",
+     "of answers: JSON lines with _id and answer, perhaps sources (how many), to be judged "
+     "instead of asking"},
+    {"answers-out", 0, "FILE", CMD_TEXT, AT(answers_out), 0, 0, 0, NULL, " eval ",
+     "of answers: put there what the model answers, and do not ask again what is there"},
+    {"refusal", 0, "PHRASE", CMD_LIST, AT(refusals), 0, 0, 0, NULL, " eval ",
+     "of answers: words that refuse, beside the English ones known; may be given again"},
     {"qrels", 0, "FILE", CMD_TEXT, AT(qrels), 0, 0, 0, NULL, " eval ",
      "judgments: question, document and grade, as BEIR or TREC write them"},
     {"modes", 0, "LIST", CMD_TEXT, AT(modes), 0, 0, 0, NULL, " eval ",

@@ -33,7 +33,8 @@ struct args {
     const char *id_field, *text_field, *source, *fusion, *color, *vector, *key_file;
     const char *contextual, *name, *licence, *budget, *texts, *of;
     const char *corpus, *queries, *qrels, *modes, *run_out, *efforts, *sizes, *html;
-    struct cmd_list include, exclude, where, pins, judge, runs;
+    const char *answers, *answers_out, *unanswerable;
+    struct cmd_list include, exclude, where, pins, judge, runs, refusals;
     uint64_t k, threads, max_bytes, wait, max_tokens, context_tokens, sample, rerank_depth,
         depth, dims, epochs, seed, every, tokens;
     double share, min_score, temperature, budget_ms, target;
@@ -71,6 +72,7 @@ int cmd_completion(const struct args *a);
 /* What cmd_eval chooses from; each in a file of its name. */
 int eval_retrieval(struct args *a);
 int eval_ann(struct args *a);
+int eval_answers(struct args *a);
 int eval_chunks(struct args *a);
 /* "100,200,400" into list [*n <= most]; false: no such thing. */
 bool eval_numbers(const char *text, size_t most, size_t *list, size_t *n);
@@ -110,6 +112,8 @@ rag_err run_open_at(const struct args *a, const char *dir, rag_store **out);
 void find_log_path(const struct args *a, char *path, size_t room);
 /* Search parameters as the options and settings have them; false, and said: a wrong budget. */
 bool find_params(struct args *a, rag_search_params *p);
+/* What a model is asked, likewise, but who hears the answer; search is kept. */
+void find_ask_params(const struct args *a, const rag_search_params *search, rag_ask_params *p);
 /* A query or question: the words joined, or standard input for "-"; for rag_free. */
 rag_err run_words(const struct args *a, int from, char **text);
 

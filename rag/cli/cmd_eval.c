@@ -32,6 +32,7 @@ static const struct {
     {"retrieval", 2, eval_retrieval},
     {"ann", 1, eval_ann},
     {"chunks", 2, eval_chunks},
+    {"answers", 1, eval_answers},
 };
 
 int cmd_eval(const struct args *given)
@@ -44,5 +45,5 @@ int cmd_eval(const struct args *given)
                 return cli_usage(given, "eval %s does not take '%s'", name, a.list[a.n - 1]);
             return measurements[i].run(&a);
         }
-    return cli_usage(given, "eval takes retrieval, ann or chunks, not '%s'", name);
+    return cli_usage(given, "eval takes retrieval, ann, chunks or answers, not '%s'", name);
 }

@@ -317,6 +317,21 @@ static rag_err show_answer(const struct args *a, const struct answering *w, cons
     return print_hits(a, r->hits);
 }
 
+void find_ask_params(const struct args *a, const rag_search_params *search, rag_ask_params *p)
+{
+    const char *tokens = config_get(NULL, "ask.context_tokens");
+    *p = (rag_ask_params)RAG_ASK_PARAMS_INIT;
+    p->search = search;
+    p->model = a->model;
+    p->context_tokens = a->context_tokens ? (double)a->context_tokens
+                        : tokens          ? strtod(tokens, NULL)
+                                          : 0;
+    p->max_tokens = (unsigned)a->max_tokens;
+    p->temperature = a->has_temperature ? a->temperature : -1;
+    p->open = a->open;
+    p->datamark = a->datamark;
+}
+
 int cmd_ask(const struct args *given)
 {
     struct args with = *given;
@@ -331,17 +346,8 @@ int cmd_ask(const struct args *given)
     if (!err)
         err = run_open(a, RAG_READ, &s);
     const rag_search_params search = params_of(a);
-    rag_ask_params p = RAG_ASK_PARAMS_INIT;
-    const char *tokens = config_get(NULL, "ask.context_tokens");
-    p.search = &search;
-    p.model = a->model;
-    p.context_tokens = a->context_tokens ? (double)a->context_tokens
-                       : tokens          ? strtod(tokens, NULL)
-                                         : 0;
-    p.max_tokens = (unsigned)a->max_tokens;
-    p.temperature = a->has_temperature ? a->temperature : -1;
-    p.open = a->open;
-    p.datamark = a->datamark;
+    rag_ask_params p;
+    find_ask_params(a, &search, &p);
     p.on_text = on_text;
     p.arg = &w;
     if (!err)

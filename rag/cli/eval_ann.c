@@ -112,8 +112,8 @@ static void page_lines(FILE *f, const rag_ann_eval *e)
     }
     const struct svg_series series[] = {{points[0], n, 0, false}, {points[1], n, 0, true}};
     const struct svg_axes axes = {"Latency against recall", "recall",
-                                  "µs (log), less is better",
-                                  fmin(0.99, floor(left * 50) / 50), 1};
+                                  "µs (log), less is better", fmin(0.99, floor(left * 50) / 50),
+                                  1};
     fputs("<figure><h3>Latency: median solid, 99th percentile dashed</h3>\n", f);
     svg_lines(f, &axes, series, 2);
     fputs("</figure>\n", f);
@@ -128,8 +128,9 @@ static void page_bars(FILE *f, const rag_ann_eval *e)
         const rag_ann_point *p = &e->points[i];
         snprintf(names[i], sizeof names[i], "effort %zu", p->effort);
         snprintf(values[i], sizeof values[i], "%.2f", 100 * p->recall);
-        bars[i] = (struct svg_bar){p->effort ? names[i] : "exact", values[i], 100 * p->recall,
-                                   p->effort == e->effort, 100 * p->low, 100 * p->high};
+        bars[i] =
+            (struct svg_bar){p->effort ? names[i] : "exact", values[i],    100 * p->recall,
+                             p->effort == e->effort,         100 * p->low, 100 * p->high};
     }
     fputs("<figure><h3>Recall by effort with 95 % interval; the one in use stands out</h3>\n",
           f);
@@ -150,11 +151,12 @@ static rag_err write_page(const struct args *a, const rag_ann_eval *e, const cha
     page_lines(f, e);
     page_bars(f, e);
     fputs("</div>\n</section>\n", f);
-    return report_end(a, f,
-                      "Recall: the share of the k nearest, by exact search over the index's own "
-                      "vectors, that the index finds; a result counts if it is as near as the "
-                      "k-th true one. Intervals: the middle 95 % of 1,000 bootstrap samples. "
-                      "Times are of one search on one thread.");
+    return report_end(
+        a, f,
+        "Recall: the share of the k nearest, by exact search over the index's own "
+        "vectors, that the index finds; a result counts if it is as near as the "
+        "k-th true one. Intervals: the middle 95 % of 1,000 bootstrap samples. "
+        "Times are of one search on one thread.");
 }
 
 /* The effort that the target takes becomes the store's. */

@@ -104,9 +104,9 @@ static void page_figures(FILE *f, const rag_chunk_figures *g)
 
 static void page_sizes(FILE *f, const struct chunking *w, bool within)
 {
-    static const char *const heads[] = {
-        "size", "passages",  "mean tokens", "best precision", "recall", "95 %", "precision",
-        "IoU",  "whole", "found", NULL};
+    static const char *const heads[] = {"size",   "passages", "mean tokens", "best precision",
+                                        "recall", "95 %",     "precision",   "IoU",
+                                        "whole",  "found",    NULL};
     const rag_chunk_eval *first = &w->found[0];
     if (within)
         fprintf(f, "<h3>What %zu tokens have room for</h3>\n", first->tokens);

@@ -1,7 +1,7 @@
 /* report.c - the page of a measurement, --html.
  *
- * Place: rag/cli, over ann/io's page.  Written after the table was printed: a path that cannot be
- * written costs no figures. */
+ * Place: rag/cli, over ann/io's page.  Written after the table was printed: a path that cannot
+ * be written costs no figures. */
 #include <config.h>
 
 #include <errno.h>
@@ -29,8 +29,7 @@ rag_err report_begin(const struct args *a, FILE **out)
     *out = fopen(a->html, "w");
     if (!*out)
         return (rag_err)ANN_FAIL(ANN_EIO, "%s: %s", a->html, strerror(errno));
-    page_begin(*out,
-               &(struct page_about){"rag eval", ann_version(), ann_isa(), called_as});
+    page_begin(*out, &(struct page_about){"rag eval", ann_version(), ann_isa(), called_as});
     return RAG_OK;
 }
 

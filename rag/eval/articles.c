@@ -110,8 +110,10 @@ rag_err articles_spans(rag_collection *c)
         found += find_span(c, names, &c->questions[i]);
     mem_free(names);
     if (!err && found == 0)
-        err = RAG_FAIL(RAG_ENOENT, "%s: no question has an answer that stands in a document "
-                                   "judged relevant", c->name);
+        err = RAG_FAIL(RAG_ENOENT,
+                       "%s: no question has an answer that stands in a document "
+                       "judged relevant",
+                       c->name);
     return err;
 }
 

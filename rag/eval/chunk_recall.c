@@ -4,8 +4,8 @@
  * strategies for retrieval" (Chroma, 2024), but tokens are what stands between blanks, what is
  * to be found are the sentences that an answer stands in, and beside the first k passages those
  * are judged that a number of tokens has room for: k passages of another size cost another
- * prompt.  Invariant: a passage that stands twice among the found counts twice as found, once as
- * wanted. */
+ * prompt.  Invariant: a passage that stands twice among the found counts twice as found, once
+ * as wanted. */
 #include <config.h>
 
 #include <string.h>

@@ -23,7 +23,7 @@ struct eval_question {
     char *id, *text;
     char **answers; /* [nanswers] references, where the file has them */
     size_t nanswers;
-    size_t first, grades; /* grades of it: first .. first + grades - 1 */
+    size_t first, grades;  /* grades of it: first .. first + grades - 1 */
     struct eval_span span; /* as articles_spans finds it */
 };
 

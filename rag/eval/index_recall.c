@@ -20,7 +20,7 @@
 #define NEAR      10   /* the nearest of them, told apart */
 #define ROUNDING  2e-6 /* of a cosine in 32-bit floats: so near is as near */
 #define POINTS    64
-#define OWN_LEAST 64   /* the index's own choice is 2k, and not less (ann.h) */
+#define OWN_LEAST 64 /* the index's own choice is 2k, and not less (ann.h) */
 #define WARM      20 /* searches before the first that is timed */
 
 struct measuring {
@@ -194,7 +194,8 @@ static rag_err check(struct measuring *m, const rag_ann_eval_options *given)
     if (o.nefforts > POINTS)
         return RAG_FAIL(RAG_EINVAL, "%zu efforts; at most %d", o.nefforts, POINTS);
     for (size_t i = 0; i < o.nefforts; i++)
-        if (o.efforts[i] == 0 || o.efforts[i] > ANN_EFFORT_MAX || (i > 0 && o.efforts[i] <= o.efforts[i - 1]))
+        if (o.efforts[i] == 0 || o.efforts[i] > ANN_EFFORT_MAX ||
+            (i > 0 && o.efforts[i] <= o.efforts[i - 1]))
             return RAG_FAIL(RAG_EINVAL, "efforts ascend from 1 to %d, and effort %zu is %zu",
                             ANN_EFFORT_MAX, i, o.efforts[i]);
     m->o = o;
@@ -232,7 +233,7 @@ static rag_err measure_all(struct measuring *m)
                         .vectors = st.filed + st.pending - st.gone,
                         .exact = !st.graph,
                         .kept = kept > 0,
-                        .effort = kept      ? kept
+                        .effort = kept       ? kept
                                   : st.graph ? own
                                              : 0};
     e->points = mem_zalloc(n, sizeof *e->points);

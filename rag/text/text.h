@@ -52,7 +52,18 @@ size_t text_grapheme_end(const char *s, size_t bytes, size_t at);
  */
 uint32_t text_char(const char *s, size_t bytes, size_t at, size_t *next);
 
+/* Writes c as UTF-8; how many bytes, at most 4. */
+size_t text_put_char(char *to, uint32_t c);
+
 bool text_is_space(uint32_t c);
+
+/* Lower case as Python's str.lower has it, but that a sigma knows no end of a word; how many
+ * characters. */
+#define TEXT_LOWER_MAX 2
+size_t text_lower(uint32_t c, uint32_t out[TEXT_LOWER_MAX]);
+
+/* A letter or a number of any kind; a mark is neither. */
+bool text_is_alnum(uint32_t c);
 
 /* What a tokenizer asks about a character. */
 enum text_class { TEXT_OTHER, TEXT_SPACE, TEXT_PUNCTUATION, TEXT_MARK, TEXT_CONTROL };

@@ -35,6 +35,11 @@ uint32_t text_char(const char *s, size_t bytes, size_t at, size_t *next)
     return (uint32_t)c;
 }
 
+size_t text_put_char(char *to, uint32_t c)
+{
+    return (size_t)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)to);
+}
+
 bool text_is_utf8(const char *s, size_t bytes)
 {
     utf8proc_int32_t c;
@@ -115,6 +120,37 @@ bool text_is_dense(uint32_t c)
            (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x20000 && c <= 0x3FFFF);
 }
 
+size_t text_lower(uint32_t c, uint32_t out[TEXT_LOWER_MAX])
+{
+    if (c == 0x130) { /* the one letter whose lower case is two characters */
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    if (c < 0x80)
+        out[0] = c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+    else
+        out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    return 1;
+}
+
+bool text_is_alnum(uint32_t c)
+{
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        return true;
+    default:
+        return false;
+    }
+}
+
 size_t text_grapheme_end(const char *s, size_t bytes, size_t at)
 {
     utf8proc_int32_t state = 0;
@@ -149,16 +185,11 @@ static const uint16_t cp1252[32] = {
     0x2039, 0x0152, 0x8D,   0x017D, 0x8F,   0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022,
     0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D,   0x017E, 0x0178};
 
-static size_t put_char(char *to, uint32_t c)
-{
-    return (size_t)utf8proc_encode_char((utf8proc_int32_t)c, (utf8proc_uint8_t *)to);
-}
-
 static size_t from_cp1252(const unsigned char *p, size_t bytes, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < bytes; i++)
-        n += put_char(out + n, p[i] >= 0x80 && p[i] < 0xA0 ? cp1252[p[i] - 0x80] : p[i]);
+        n += text_put_char(out + n, p[i] >= 0x80 && p[i] < 0xA0 ? cp1252[p[i] - 0x80] : p[i]);
     return n;
 }
 
@@ -182,7 +213,7 @@ static rag_err from_utf16(const char *name, const unsigned char *p, size_t bytes
             c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
             i += 2;
         }
-        *n += put_char(out + *n, c);
+        *n += text_put_char(out + *n, c);
     }
     return RAG_OK;
 }
@@ -355,9 +386,9 @@ static int take_char(struct wording *w, uint32_t c)
     const utf8proc_ssize_t n =
         utf8proc_decompose_char((utf8proc_int32_t)c, folded, 8, UTF8PROC_CASEFOLD, &boundary);
     if (n < 1 || n > 8)
-        w->n += put_char(w->at + w->n, c);
+        w->n += text_put_char(w->at + w->n, c);
     for (utf8proc_ssize_t i = 0; i < n && n <= 8 && w->n < TEXT_WORD_MAX + 8; i++)
-        w->n += put_char(w->at + w->n, (uint32_t)folded[i]);
+        w->n += text_put_char(w->at + w->n, (uint32_t)folded[i]);
     if (!stop && (dense || w->n >= TEXT_WORD_MAX))
         stop = flush(w);
     return stop;

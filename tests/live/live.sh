@@ -4,8 +4,9 @@
 # "make check-live". Exits with 77 where the index cannot be reached.
 set -u
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}" "${top_builddir:=.}"
-rag=$(cd "$top_builddir" && pwd)/rag/rag
-here=$(cd "$top_srcdir" && pwd)/tests/live
+top_srcdir=$(cd "$top_srcdir" && pwd) top_builddir=$(cd "$top_builddir" && pwd)
+rag=$top_builddir/rag/rag
+here=$top_srcdir/tests/live
 live=${KITH_LIVE:-${XDG_CACHE_HOME:-$HOME/.cache}/kith/live}
 if [ ! -e "$live/models/minilm-rank.gguf" ]; then
     sh "$here/setup.sh" "$live" >"${TMPDIR:-/tmp}/kith-live-setup.log" 2>&1 || {
@@ -23,7 +24,7 @@ clean() {
 trap clean EXIT
 cd "$work" || exit 1
 unset RAG_STORE RAG_EMBEDDER RAG_CHAT_MODEL RAG_CONFIG
-export RAG_MODELS=${RAG_MODELS:-$(cd "$top_srcdir" && pwd)/models}
+export RAG_MODELS=${RAG_MODELS:-$top_srcdir/models}
 export LC_ALL=C.UTF-8 HOME=$work XDG_CONFIG_HOME=$work/config RAG_TRIES=2
 failed=0 passed=0
 
@@ -104,6 +105,26 @@ gives 0 ask "Where is the warehouse key kept?" --model "$chat" --dry-run -k 1
 curl -s -d @out -H 'Content-Type: application/json' http://127.0.0.1:18181/v1/chat/completions >answer ||
     fail "what --dry-run prints is no request"
 grep -q '^data: ' answer || fail "the printed request is not answered: $(head -c 300 answer)"
+# ---- answers judged: a small model's are poor, but all of it is there, and nothing is asked twice
+cat >asked.jsonl <<'J'
+{"_id": "key", "text": "Where is the warehouse key kept?", "answers": ["drawer 14", "in drawer 14"]}
+{"_id": "cat", "text": "Where does the cat sit?", "answers": ["on the mat"]}
+{"_id": "money", "text": "By how much did revenue grow?", "answers": ["nine percent"]}
+{"_id": "moon", "text": "How far away is the moon?", "answers": []}
+{"_id": "king", "text": "Who is the king of Norway?", "answers": []}
+J
+judge=(eval answers --queries asked.jsonl --model "$chat" --max-tokens 32 --temperature 0 -k 2 --answers-out given.jsonl)
+gives 0 "${judge[@]}" --each
+says '"questions":5,"answerable":3,"unanswerable":2,"answers":5,"asked":5,"failed":0'
+says '"model":"smollm2","embedder":"llamacpp:'
+[ "$(wc -l <given.jsonl)" -eq 5 ] || fail "$(wc -l <given.jsonl) answers were kept"
+grep -q '"finish":"[sl]' given.jsonl || fail "how an answer ended is not kept"
+grep -Eq '"token_f1":\{"mean":0\.[0-9]+,.*"n":3' out || fail "no F1: $(cat out)"
+grep -Eq '"cosine":\{"mean":0\.[0-9]+,.*"cosine_z":[0-9.-]+' out || fail "no cosines: $(cat out)"
+gives 0 "${judge[@]}"
+says '"answers":5,"asked":0,'
+gives 0 eval answers --queries asked.jsonl --answers given.jsonl --embedder "local:minilm-l6-v2"
+says '"embedder":"local:minilm-l6-v2"'
 for i in $(seq 30); do
     for _ in $(seq 12); do printf 'The warehouse number %s is full of many different things today. ' "$i"; done >"docs/w$i.txt"
 done
@@ -159,7 +180,7 @@ v = json.loads(open(sys.argv[-1]).readline())["vector"]
 assert len(v) == 384 and abs(v[0] - 0.128834) < 5e-4 and abs(v[1] + 0.032708) < 5e-4, v[:3]
 PY
 if [ -x "$top_builddir/tests/encoder.test" ]; then
-    KITH_MINILM=$minilm top_srcdir=$(cd "$top_srcdir" && pwd) CK_RUN_CASE=encoder \
+    KITH_MINILM=$minilm top_srcdir=$top_srcdir CK_RUN_CASE=encoder CK_DEFAULT_TIMEOUT=900 \
         "$top_builddir/tests/encoder.test" >out 2>&1 || fail "cosine to the reference"
 fi
 
