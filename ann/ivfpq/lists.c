@@ -62,9 +62,14 @@ void ivf_lists_point(struct ivfpq *h, const uint32_t *sizes)
         buf_free(&list->own);
         list->n = n;
         list->room = grouped(n);
-        list->codes = (uint8_t *)h->codes.data + at * h->code_bytes;
-        list->bias = (uint16_t *)h->bias.data + at;
-        list->slots = (uint32_t *)h->slots.data + at;
+        list->codes = NULL; /* where all are empty there is no arena */
+        list->bias = NULL;
+        list->slots = NULL;
+        if (h->codes.data) {
+            list->codes = (uint8_t *)h->codes.data + at * h->code_bytes;
+            list->bias = (uint16_t *)h->bias.data + at;
+            list->slots = (uint32_t *)h->slots.data + at;
+        }
         at += list->room;
     }
     h->scattered = false;
@@ -161,12 +166,14 @@ struct packing {
 /* The live entries of a list to place `at` of the new arena. */
 static void pack_list(const struct packing *p, uint32_t l, uint64_t at, uint8_t *code)
 {
+    if (p->sizes[l] == 0)
+        return;
     const struct ivfpq *h = p->h;
     const struct ivf_list *list = &h->lists[l];
     uint8_t *codes = (uint8_t *)p->codes.data + at * h->code_bytes;
     uint16_t *bias = (uint16_t *)p->bias.data + at;
     uint32_t *slots = (uint32_t *)p->slots.data + at;
-    if (p->sizes[l] == list->n && list->n > 0) {
+    if (p->sizes[l] == list->n) {
         memcpy(codes, list->codes, annk_list_bytes(h->pq.bits, h->m, list->n));
         memcpy(bias, list->bias, list->n * sizeof *bias);
         memcpy(slots, list->slots, list->n * sizeof *slots);
