@@ -131,9 +131,11 @@ void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct sc
     const bool marks = h->asked.soar || s->dirty_count > 0;
     if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live) {
         /* Every entry lives: the usual case, and a third of the time of a short scan. */
-        for (size_t i = 0; i < n; i++)
-            if (dists[i] <= iq->found.limit)
-                reservoir_add(&iq->found, key_make(dists[i], list->slots[places[i]]));
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t slot = list->slots[places[i]]; /* mapped, it may be any number */
+            if (dists[i] <= iq->found.limit && slot < h->vec->slots)
+                reservoir_add(&iq->found, key_make(dists[i], slot));
+        }
         return;
     }
     for (size_t i = 0; i < n; i++) {
