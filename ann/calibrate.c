@@ -406,6 +406,9 @@ static ann_err check(const ann_index *ix, const ann_view *q, const ann_calibrati
                         c->confidence);
     if (ix->opt.kind == ANN_FLAT)
         return ANN_FAIL(ANN_ENOTSUP, "flat is always exact: there is nothing to calibrate");
+    if (ix->vec.stride == 0 && ix->vec.codes.type == CODE_NONE)
+        return ANN_FAIL(ANN_ENOTSUP, "the index keeps short codes alone (store=none,codes=none): "
+                                     "there is nothing to calibrate by");
     return q->n == 0 ? ANN_OK : vectors_check(&ix->vec, q, "query");
 }
 

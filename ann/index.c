@@ -14,6 +14,9 @@
 #include "ann/ivfpq/ivfpq.h"
 #include "ann/internal.h"
 
+/* Lists use the graph for their centroids. */
+const struct kind *const ivf_graph_kind = &hnsw_kind;
+
 const struct kind *index_kind(ann_kind id)
 {
     return id == ANN_FLAT ? &flat_kind : id == ANN_IVFPQ ? &ivfpq_kind : &hnsw_kind;

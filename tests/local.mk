@@ -25,6 +25,7 @@ include $(top_srcdir)/tests/io.mk
 include $(top_srcdir)/tests/index.mk
 include $(top_srcdir)/tests/model.mk
 include $(top_srcdir)/tests/hnsw.mk
+include $(top_srcdir)/tests/ivfpq.mk
 include $(top_srcdir)/tests/codec.mk
 include $(top_srcdir)/tests/cli.mk
 include $(top_srcdir)/tests/bench.mk

@@ -93,6 +93,7 @@ static struct set set_make(const char *spec, ann_dtype type)
     o.m = o.m ? o.m : 4; /* a poor graph, so that recall takes effort */
     o.ef_construction = 24;
     OK(ann_create(&o, &s.ix));
+    OK(ann_train(s.ix, view_of(&s, 0, N)));
     OK(ann_add(s.ix, view_of(&s, 0, N), NULL));
     return s;
 }
@@ -127,6 +128,10 @@ static const struct {
     {"hnsw,store=u8", ANN_U8},
     {"hnsw,store=i8,metric=cosine", ANN_I8},
     {"hnsw,store=b1", ANN_B1},
+    {"ivfpq", ANN_F32},
+    {"ivfpq,metric=cosine,store=f16,pq_bits=8,rotation=opq", ANN_F32},
+    {"ivfpq,metric=ip,soar=1,nlist=60", ANN_F32},
+    {"ivfpq,profile=lean", ANN_F32},
 };
 
 /* The means of NQ queries are known to about 0.015 here, and so is what was calibrated. */
@@ -162,7 +167,8 @@ START_TEST(delivered)
     c.queries = NQ / 2; /* of its own vectors: not quite queries */
     OK(ann_calibrate(s.ix, (ann_view){0}, &c));
     ck_assert(c.queries == NQ / 2 && c.recall >= 0.99);
-    delivers(&s, spec, 0.05, 0.12);
+    /* Lists have learned from these very vectors: a few for each, which lie nearer than others. */
+    delivers(&s, spec, strncmp(spec, "ivfpq", 5) ? 0.05 : 0.08, 0.12);
     set_free(&s);
 }
 END_TEST

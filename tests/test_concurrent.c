@@ -217,11 +217,12 @@ START_TEST(searches_beside_changes)
     struct scene s = {.x = graph_clusters(IDS, DIM, 20, 31)};
     struct writer w[WRITERS];
     pthread_t readers[3], writers[WRITERS];
-    s.ix =
-        graph_index(_i % 2 ? ANN_FLAT : ANN_HNSW, ANN_L2, _i < 2 ? ANN_F32 : ANN_F16, DIM, 2);
-    if (_i >= 2) /* what f16 keeps of them, so that distances are those of x */
+    static const ann_kind kinds[] = {ANN_HNSW, ANN_FLAT, ANN_IVFPQ};
+    s.ix = graph_index(kinds[_i % 3], ANN_L2, _i < 3 ? ANN_F32 : ANN_F16, DIM, 2);
+    if (_i >= 3) /* what f16 keeps of them, so that distances are those of x */
         for (size_t i = 0; i < IDS * DIM; i++)
             s.x[i] = rintf(s.x[i] * 16) / 16;
+    ok(ann_train(s.ix, (ann_view){s.x, IDS, 0, ANN_F32}));
     ok(ann_add(s.ix, (ann_view){s.x, STABLE, 0, ANN_F32}, NULL));
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(pthread_create(&readers[i], NULL, reader, &s), 0);
@@ -247,7 +248,7 @@ int main(void)
 {
     Suite *suite = suite_create("concurrent");
     TCase *c = tcase_create("concurrent");
-    tcase_add_loop_test(c, searches_beside_changes, 0, 4);
+    tcase_add_loop_test(c, searches_beside_changes, 0, 6);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -43,6 +43,21 @@ static ann_err op_create(struct place *p)
     return err;
 }
 
+static ann_err op_train(struct place *p)
+{
+    ann_options o = ANN_OPTIONS_INIT;
+    ann_index *ix = NULL;
+    o.kind = p->kind;
+    o.dim = DIM;
+    o.threads = 2;
+    o.rotation = ANN_ROTATION_OPQ;
+    ann_err err = ann_create(&o, &ix);
+    for (int i = 0; i < 2 && !err; i++) /* and from what was learned anew */
+        err = ann_train(ix, p->old.view);
+    ann_close(ix);
+    return err;
+}
+
 static ann_err op_add(struct place *p)
 {
     return ann_add(p->ix, p->fresh.view, NULL);
@@ -229,7 +244,7 @@ static const struct {
     {"iterate", op_iterate, 0},     {"recall", op_recall, 0},     {"compact", op_compact, 0},
     {"save", op_save, 0},           {"check", op_check, 0},       {"load", op_load, 0},
     {"map", op_map, 0},             {"file info", op_file_info, 0},
-    {"calibrate", op_calibrate, 0},
+    {"calibrate", op_calibrate, 0}, {"train", op_train, 0},
 };
 
 #define CALLS (int)(sizeof calls / sizeof *calls)
@@ -252,7 +267,10 @@ static void place_make(struct place *p, int state, bool save)
     o.m = 4;
     o.ef_construction = 20;
     o.threads = 2;
+    o.nlist = 6;
+    o.pq_m = 4;
     OK(ann_create(&o, &p->ix));
+    OK(ann_train(p->ix, p->old.view));
     OK(ann_add(p->ix, p->old.view, NULL));
     if (state >= 1) {
         OK(ann_remove(p->ix, 2, (ann_id[]){N - 1, 7}, NULL));
@@ -350,11 +368,18 @@ START_TEST(hnsw)
 }
 END_TEST
 
+START_TEST(ivfpq)
+{
+    each_allocation(ANN_IVFPQ, _i);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("oom");
     tcase_add_loop_test(tc, flat, 0, 3 * CALLS);
     tcase_add_loop_test(tc, hnsw, 0, 3 * CALLS);
+    tcase_add_loop_test(tc, ivfpq, 0, 3 * CALLS);
     Suite *s = suite_create("oom");
     suite_add_tcase(s, tc);
     SRunner *sr = srunner_create(s);

@@ -245,7 +245,10 @@ static ann_err scan_block(const struct batch *b, struct batch_worker *w, size_t 
     for (size_t i = 0; i < n; i++) {
         struct ivf_query *iq = &w->iq[i];
         ivf_query_lay(b->h, e->depth, room + i * b->query_bytes, iq);
-        ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim, desk, iq);
+        const ann_err err = ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim,
+                                           e->most, &w->scratch, desk, iq);
+        if (err)
+            return err;
         w->taken[i] = ivf_coarse_next(b->h, iq->lists, INFINITY, portion, desk, w->portions[i]);
     }
     ann_err err = scan_portions(b, w, n, 0, IVF_LEAST);

@@ -20,6 +20,8 @@ void ivf_coarse_free(struct ivfpq *h)
     buf_free(&h->table);
     buf_free(&h->norms);
     buf_free(&h->numbers);
+    ivf_graph_free(h->graph);
+    h->graph = NULL;
 }
 
 ann_err ivf_coarse_make(struct ivfpq *h)

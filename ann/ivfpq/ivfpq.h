@@ -5,9 +5,11 @@
  * Sun et al., "SOAR", NeurIPS 2023 (the second list).  docs/ivfpq.md says how it works and
  * where we depart.
  *
- * train.c learning   space.c where codes are made   coarse.c which lists are near   lists.c
- * memory add.c assigning and encoding   stops.c what effort means   search.c one query batch.c
- * many   ivfpq_file.c sections, check and the kind table
+ * train.c learning             space.c where codes are made
+ * coarse.c, graph.c which lists are near      lists.c memory
+ * add.c assigning and encoding, removing      stops.c what effort means
+ * search.c one query            batch.c many
+ * ivfpq_file.c sections, check and the kind table
  *
  * The distance of a query q to a vector x in the list of centroid c with code r^ is, in the
  * space,
@@ -27,8 +29,9 @@
 #include "ann/kernels/lists.h"
 #include "ann/search/kind.h"
 
-#define IVF_STOPS 11 /* 1, 2, ... 1024 lists */
-#define IVF_GROUP 16 /* places come in so many */
+#define IVF_STOPS      11    /* 1, 2, ... 1024 lists */
+#define IVF_GRAPH_FROM 16384 /* lists, for a graph of their centroids */
+#define IVF_GROUP      16    /* places come in so many */
 
 struct ivf_list {
     uint8_t *codes;  /* annk_list_bytes of n */
@@ -58,9 +61,10 @@ struct ivfpq {
     struct buf origin; /* f32 [dim]: the space's image of 0, for the anisotropic loss */
 
     /* Derived: not in the file. */
-    struct buf table;   /* u8 [nlist, table_stride]: centroids in 8 bits */
-    struct buf norms;   /* f32 [nlist]: squared, of what the bytes stand for */
-    struct buf numbers; /* u32 [nlist]: 0, 1, 2, ... */
+    struct buf table;        /* u8 [nlist, table_stride]: centroids in 8 bits */
+    struct buf norms;        /* f32 [nlist]: squared, of what the bytes stand for */
+    struct ivf_graph *graph; /* of the centroids, or NULL */
+    struct buf numbers;      /* u32 [nlist]: 0, 1, 2, ... */
     size_t table_stride;
     float table_step;
 
@@ -100,6 +104,15 @@ void ivf_space_query(const struct ivfpq *h, const float *q, float *y, float *roo
 /* coarse.c */
 ann_err ivf_coarse_make(struct ivfpq *h);
 void ivf_coarse_free(struct ivfpq *h);
+
+/* graph.c */
+/* The kind that finds the nearest of many centroids; the front door says which. */
+extern const struct kind *const ivf_graph_kind;
+struct ivf_graph;
+/* h->graph, if there are many lists. */
+ann_err ivf_graph_make(struct ivfpq *h, struct pool *pool);
+void ivf_graph_free(struct ivf_graph *g);       /* NULL is allowed */
+uint64_t ivf_graph_held(const struct ivfpq *h); /* bytes of memory */
 
 /* lists.c */
 ann_err ivf_lists_open(struct ivfpq *h); /* h->lists, all empty */

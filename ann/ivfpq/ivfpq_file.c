@@ -129,8 +129,8 @@ static void ivfpq_info(const void *state, ann_info *info)
     info->trained_error = h->trained_error;
     info->added_error = h->length_sum > 0 ? h->error_sum / h->length_sum : 0;
     info->memory_bytes += ivf_lists_held(h) + buf_held(&h->centroids) + buf_held(&h->turn) +
-                          buf_held(&h->table) + buf_held(&h->norms) + buf_held(&h->numbers) +
-                          buf_held(&h->pq.codebooks);
+                          ivf_graph_held(h) + buf_held(&h->table) + buf_held(&h->norms) +
+                          buf_held(&h->numbers) + buf_held(&h->pq.codebooks);
 }
 
 static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build_extra)
@@ -416,6 +416,11 @@ static ann_err take_lists(struct kfile *f, uint64_t places, struct ivfpq *h)
     if (!err && sum != places)
         err = ANN_FAIL(ANN_EDAMAGED, "section list_sizes: %llu places, the header says %llu",
                        (unsigned long long)sum, (unsigned long long)places);
+    /* A file has no dead entries: their slots are free, and will be used again. */
+    const uint64_t entries = h->vec->live * (h->asked.soar && h->nlist > 1 ? UINT64_C(2) : 1);
+    if (!err && h->entries != entries)
+        err = ANN_FAIL(ANN_EDAMAGED, "section list_sizes: %llu entries of %u vectors",
+                       (unsigned long long)h->entries, h->vec->live);
     if (!err)
         err = kfile_take(f, "list_codes", places, h->code_bytes, &h->codes);
     if (!err)
@@ -426,6 +431,19 @@ static ann_err take_lists(struct kfile *f, uint64_t places, struct ivfpq *h)
         err = ivf_lists_open(h);
     if (!err)
         ivf_lists_point(h, sizes);
+    return err;
+}
+
+/* The graph of the centroids is made again at each opening. */
+static ann_err make_graph(struct ivfpq *h)
+{
+    struct pool *pool = NULL;
+    if (h->nlist < IVF_GRAPH_FROM)
+        return ANN_OK;
+    ann_err err = pool_create(pool_default_threads(), &pool);
+    if (!err)
+        err = ivf_graph_make(h, pool);
+    pool_close(pool);
     return err;
 }
 
@@ -447,6 +465,8 @@ static ann_err take_sections(const struct kfile_meta *meta, struct kfile *f, str
         err = take_stops(f, h);
     if (!err)
         err = ivf_coarse_make(h);
+    if (!err)
+        err = make_graph(h);
     return err ? err : take_lists(f, meta->params[PARAM_PLACES], h);
 }
 

@@ -55,6 +55,13 @@ void ivf_coarse_open(const struct ivfpq *h, const float *y, void *desk, float *d
 size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most,
                        void *desk, struct ivf_probe *out);
 
+/* ---- graph.c ---- */
+
+/* As ivf_coarse_open for the `lists` nearest, more or less; the others are at infinity.  keys:
+ * room for as many. */
+ann_err ivf_graph_open(const struct ivfpq *h, const float *y, size_t lists,
+                       struct scratch *outer, search_key *keys, float *dists);
+
 /* ---- search.c ---- */
 
 struct ivf_effort ivf_effort(const struct ivfpq *h, const struct kind_query *q);
@@ -69,9 +76,10 @@ size_t ivf_query_bytes(const struct ivfpq *h, size_t depth);
 void ivf_query_lay(const struct ivfpq *h, size_t depth, void *room, struct ivf_query *out);
 /* Bytes of desk that opening and taking lists need, beside probes; a multiple of MEM_ALIGN. */
 size_t ivf_query_desk(const struct ivfpq *h);
-/* Tables and distances of centroids of a raw query, or (query NULL) of y as it stands there. */
-void ivf_query_open(const struct ivfpq *h, const void *query, void *desk,
-                    struct ivf_query *out);
+/* Tables and distances of centroids of a raw query, or (query NULL) of y as it stands there; of
+ * many lists, only those of the `lists` nearest. */
+ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
+                       struct scratch *s, void *desk, struct ivf_query *out);
 
 /* What a list adds to the sums of tables. */
 static inline float ivf_query_base(const struct ivfpq *h, const struct ivf_query *iq,

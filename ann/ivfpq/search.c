@@ -88,7 +88,8 @@ size_t ivf_query_desk(const struct ivfpq *h)
     return rounded(coarse > turned ? coarse : turned);
 }
 
-void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct ivf_query *out)
+ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
+                       struct scratch *s, void *desk, struct ivf_query *out)
 {
     if (query)
         ivf_space_query(h, query, out->y, desk, &out->raw_scale, &out->raw_shift);
@@ -99,7 +100,10 @@ void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct
     out->slack = ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
     if (h->asked.pq_of == ANN_PQ_DIRECT)
         out->base += (float)frame_norm2(out->y, h->dim);
+    if (h->graph && lists < h->nlist / 4)
+        return ivf_graph_open(h, out->y, lists, s, desk, out->lists);
     ivf_coarse_open(h, out->y, desk, out->lists);
+    return ANN_OK;
 }
 
 /* ---- candidates ---- */
@@ -254,6 +258,13 @@ static void scan_near(const struct ivfpq *h, const struct kind_query *q, struct 
                             probes);
         (void)scan_lists(h, q, s, iq, probes, n, 0, e->gamma);
     }
+    if (iq->found.n >= q->k)
+        return;
+    if (h->graph) { /* which knows of some only: all over again */
+        scratch_unvisit(s);
+        reservoir_open(&iq->found, iq->found.keys, e->depth);
+        ivf_coarse_open(h, iq->y, desk, iq->lists);
+    }
     while (iq->found.n < q->k &&
            (n = ivf_coarse_next(h, iq->lists, INFINITY, h->nlist, desk, probes)) > 0)
         (void)scan_lists(h, q, s, iq, probes, n, 0, 0);
@@ -304,7 +315,9 @@ ann_err ivfpq_search(const void *state, const struct kind_query *q, struct scrat
     }
     char *at = (char *)s->room.data + own;
     ivf_query_lay(h, e.depth, s->room.data, &iq);
-    ivf_query_open(h, q->query, at, &iq);
+    const ann_err err = ivf_query_open(h, q->query, e.most, s, at, &iq);
+    if (err)
+        return err;
     scan_near(h, q, s, &iq, &e, at, (struct ivf_probe *)(void *)(at + desk));
     ivf_query_close(h, q, s, &iq, out, found);
     if (h->asked.soar)

@@ -42,6 +42,7 @@ struct learning {
     const struct ivfpq *h;
     size_t depth, most;
     struct buf room;
+    struct scratch scratch;
     float dists[IVF_RUN + 64];
     uint32_t places[IVF_RUN + 64];
     float *factors; /* [SAMPLE, most], each row's running maximum */
@@ -98,14 +99,16 @@ static ann_err learn_entry(struct learning *l, uint32_t list, uint32_t place)
     const struct ivfpq *h = l->h;
     const size_t own = ivf_query_bytes(h, l->depth), desk = ivf_query_desk(h);
     struct ivf_query iq;
-    const ann_err err = buf_resize(&l->room, own + desk + h->nlist * sizeof(struct ivf_probe));
+    ann_err err = buf_resize(&l->room, own + desk + h->nlist * sizeof(struct ivf_probe));
     if (err)
         return err;
     char *at = (char *)l->room.data + own;
     struct ivf_probe *probes = (struct ivf_probe *)(void *)(at + desk);
     ivf_query_lay(h, l->depth, l->room.data, &iq);
     decode(h, list, place, iq.code, iq.y);
-    ivf_query_open(h, NULL, at, &iq);
+    err = ivf_query_open(h, NULL, l->most, &l->scratch, at, &iq);
+    if (err)
+        return err;
     const size_t n = ivf_coarse_next(h, iq.lists, INFINITY, l->most, at, probes);
     follow(l, &iq, probes, n);
     return ANN_OK;
@@ -185,6 +188,7 @@ ann_err ivf_stops_learn(struct ivfpq *h, const struct kind_job *job)
         h->stops_entries = h->entries;
         pthread_rwlock_unlock(job->gate);
     }
+    scratch_free(&l->scratch);
     buf_free(&l->room);
     mem_free(l->factors);
     mem_free(l);

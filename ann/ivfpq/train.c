@@ -132,7 +132,9 @@ static ann_err learn_lists(struct training *t)
     if (!err)
         err = kmeans_train(h->vec->ops, t->x, t->n, h->dim, &o, t->job->pool, h->centroids.data,
                            &report);
-    return err ? err : ivf_coarse_make(h);
+    if (!err)
+        err = ivf_coarse_make(h);
+    return err ? err : ivf_graph_make(h, t->job->pool);
 }
 
 /* Rows less their centroids, in place, for codebooks of residuals. */

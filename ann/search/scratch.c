@@ -50,4 +50,7 @@ void scratch_free(struct scratch *s)
     buf_free(&s->dists);
     buf_free(&s->sums);
     buf_free(&s->room);
+    if (s->inner)
+        scratch_free(s->inner);
+    mem_free(s->inner);
 }

@@ -20,7 +20,8 @@ struct scratch {
     struct buf dists;     /* f32 [batch] */
     struct buf sums;      /* with codes: u8 [4 * padded], a query's table of sums */
     struct buf room;      /* what a kind keeps of a query: its own to size and to lay out */
-    struct scratch *next; /* in the list of idle ones */
+    struct scratch *inner; /* of a kind that a kind searches in turn, or NULL */
+    struct scratch *next;  /* in the list of idle ones */
 };
 
 /* Room for a graph of `slots` nodes, `keys` keys and batches of `batch` neighbours. */

@@ -88,11 +88,15 @@ static const struct command commands[] = {
     {"eval", "retrieval|ann|chunks|answers [FOLDER]",
      "Measure searches, the index, how texts are cut, and answers.",
      "FOLDER has corpus.jsonl, queries.jsonl and qrels.tsv, as BEIR's have. retrieval puts its "
-     "documents into a store that is thrown away afterwards; with --store they are added there, "
-     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann compares "
+     "documents into a store that is thrown away afterwards; with --store they are added "
+     "there, "
+     "and without a corpus that store is judged as it is. Figures are trec_eval's. ann "
+     "compares "
      "the store's index with exact search over its own vectors, at several efforts, by "
-     "--queries, by the questions that search.log has kept, or by passages of the store. chunks "
-     "tells passages of which size hold best what answers the questions. answers judges answers "
+     "--queries, by the questions that search.log has kept, or by passages of the store. "
+     "chunks "
+     "tells passages of which size hold best what answers the questions. answers judges "
+     "answers "
      "against references of --queries: those of a file, or of the model, which is asked as ask "
      "does.",
      "rag eval retrieval scifact/ --modes text,static,fast", 1, 2, cmd_eval},
