@@ -26,7 +26,7 @@ static const char help_all[] =
     "rows\n"
     "are held out.\n"
     "\n"
-    "  --index SPEC      an index to measure, such as hnsw,m=24, ivfpq or flat; may be repeated;\n"
+    "  --index SPEC      an index to measure, as hnsw,m=24, ivfpq or flat; may be repeated;\n"
     "                    --specs is the same; none: peers alone\n"
     "  --k K             neighbours to find (10)\n"
     "  --recall LIST     report queries a second at these recalls (0.9,0.95,0.99)\n"
