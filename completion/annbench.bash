@@ -25,7 +25,7 @@ _annbench()
         ;;
     --peers)
         # The last of a list with commas.
-        local names='hnswlib hnswlib32 symqg32 symqg64 scann scann-1 scann-int8 scann-soar
+        local names='hnswlib hnswlib32 symqg32 symqg64 scann scann-1 scann-int8 scann-soar scann-1-soar
             faiss-ivfpq faiss-ivfpq-1 faiss-ivfpq-2 faiss-ivfpq-8 faiss-ivfpq-8h
             faiss-ivfpq-quarter faiss-ivfpq-residual faiss-ivfpq-f16 faiss-ivfopq faiss-pq8
             faiss-4096-4fs faiss-4096-8 faiss-hnsw faiss-hnsw-sq8 svs-lvq8 svs-lvq4x8 usearch
