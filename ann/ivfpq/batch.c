@@ -161,9 +161,12 @@ static void scan_together(const struct batch *b, struct batch_worker *w,
         base[i] = ivf_query_base(h, iq[i], &p);
     }
     for (; run.first < list->n; run.first = run.last) {
-        run.last = list->n - run.first > IVF_RUN ? run.first + IVF_RUN : list->n;
-        for (size_t i = 0; i < n; i++)
+        run.last = list->n;
+        for (size_t i = 0; i < n; i++) {
+            const size_t last = ivf_run_end(iq[i], run.first, list->n);
+            run.last = last < run.last ? last : run.last;
             limit[i] = iq[i]->found.limit + iq[i]->slack;
+        }
         if (n == 1)
             counts[0] = h->ops->scan(scans[0], &run, base[0], limit[0], dists[0], places[0]);
         else

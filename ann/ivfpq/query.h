@@ -8,10 +8,13 @@
 #ifndef KITH_IVFPQ_QUERY_H
 #define KITH_IVFPQ_QUERY_H
 
+#include <math.h>
+
 #include "ann/ivfpq/ivfpq.h"
 #include "ann/search/reservoir.h"
 
 #define IVF_RUN     1024 /* places scanned with one limit; a multiple of 64 */
+#define IVF_SHORT   128  /* the same while there is no limit: all of them survive */
 #define IVF_PORTION 16   /* lists taken before there is a limit to go by, at most */
 #define IVF_LEAST   2    /* lists looked at whatever gamma says */
 
@@ -93,6 +96,13 @@ static inline float ivf_query_bound(const struct ivf_query *iq, float gamma)
 {
     const float bound = gamma * iq->found.limit;
     return bound > 0 ? bound : 0;
+}
+
+/* Where a run from `first` on of a list of n places ends. */
+static inline size_t ivf_run_end(const struct ivf_query *iq, size_t first, size_t n)
+{
+    const size_t most = iq->found.limit < INFINITY ? IVF_RUN : IVF_SHORT;
+    return n - first > most ? first + most : n;
 }
 
 /* Survivors of a scan of a list's places into the reservoir. */

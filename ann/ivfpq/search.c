@@ -124,20 +124,24 @@ static float fine_distance(const struct ivfpq *h, const struct ivf_query *iq,
     return sum > 0 ? (float)sum : 0;
 }
 
-void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
-                    struct ivf_query *iq, const struct ivf_list *list, float base,
-                    const float *dists, const uint32_t *places, size_t n)
+/* Where every entry lives and nothing else is asked of it: the usual case. */
+static void take_all(const struct ivfpq *h, struct ivf_query *iq, const struct ivf_list *list,
+                     const float *dists, const uint32_t *places, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (dists[i] > iq->found.limit)
+            continue;
+        const uint32_t slot = list->slots[places[i]]; /* mapped, it may be any number */
+        if (slot < h->vec->slots)
+            reservoir_add(&iq->found, key_make(dists[i], slot));
+    }
+}
+
+static void take_some(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
+                      struct ivf_query *iq, const struct ivf_list *list, float base,
+                      const float *dists, const uint32_t *places, size_t n)
 {
     const bool marks = h->asked.soar || s->dirty_count > 0;
-    if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live) {
-        /* Every entry lives: the usual case, and a third of the time of a short scan. */
-        for (size_t i = 0; i < n; i++) {
-            const uint32_t slot = list->slots[places[i]]; /* mapped, it may be any number */
-            if (dists[i] <= iq->found.limit && slot < h->vec->slots)
-                reservoir_add(&iq->found, key_make(dists[i], slot));
-        }
-        return;
-    }
     for (size_t i = 0; i < n; i++) {
         float dist = dists[i];
         if (dist > iq->found.limit + iq->slack)
@@ -156,6 +160,19 @@ void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct sc
     }
 }
 
+void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
+                    struct ivf_query *iq, const struct ivf_list *list, float base,
+                    const float *dists, const uint32_t *places, size_t n)
+{
+    const bool marks = h->asked.soar || s->dirty_count > 0;
+    if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live)
+        take_all(h, iq, list, dists, places, n);
+    else
+        take_some(h, q, s, iq, list, base, dists, places, n);
+    if (!(iq->found.limit < INFINITY)) /* a limit as early as there can be one */
+        reservoir_cut(&iq->found);
+}
+
 void ivf_scan_list(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
                    struct ivf_query *iq, const struct ivf_probe *p)
 {
@@ -165,7 +182,7 @@ void ivf_scan_list(const struct ivfpq *h, const struct kind_query *q, struct scr
     uint32_t *places = s->slots.data;
     struct annk_list_run run = {.codes = list->codes, .bias = list->bias, .n = list->n};
     for (; run.first < list->n; run.first = run.last) {
-        run.last = list->n - run.first > IVF_RUN ? run.first + IVF_RUN : list->n;
+        run.last = ivf_run_end(iq, run.first, list->n);
         const size_t n =
             h->ops->scan(&iq->scan, &run, base, iq->found.limit + iq->slack, dists, places);
         ivf_query_take(h, q, s, iq, list, base, dists, places, n);
@@ -240,7 +257,7 @@ static size_t scan_lists(const struct ivfpq *h, const struct kind_query *q, stru
         if (i + 1 < n)
             fetch(&h->lists[probes[i + 1].list]);
         ivf_scan_list(h, q, s, iq, &probes[i]);
-        if (i < IVF_LEAST) /* a limit as early as there can be one */
+        if (i < IVF_LEAST)
             reservoir_cut(&iq->found);
     }
     return n;
