@@ -513,16 +513,18 @@ static void assign_body(void *arg, size_t i, unsigned worker)
 {
     struct course *c = arg;
     const struct helper *h = &c->helpers[worker];
-    const uint32_t *near = c->near + i * c->width;
-    const float *gap = c->gap + i * c->width;
+    /* With one centroid there are none near it. */
+    const uint32_t *near = c->width > 0 ? c->near + i * c->width : NULL;
+    const float *gap = c->width > 0 ? c->gap + i * c->width : NULL;
     uint32_t left = 0;
     for (uint32_t r = c->start[i]; r < c->start[i + 1]; r++) {
         uint32_t home = (uint32_t)i;
         fetch_row(c, r);
         float best = c->ops->dist[ANNK_L2][ANNK_F32](row(c, r), centroid(c, home), c->dim);
         const uint32_t n = within(gap, c->width, best);
-        c->ops->many[ANNK_L2][ANNK_F32](row(c, r), c->centroids, c->dim * sizeof(float), near,
-                                        n, c->dim, h->dists);
+        if (n > 0)
+            c->ops->many[ANNK_L2][ANNK_F32](row(c, r), c->centroids, c->dim * sizeof(float),
+                                            near, n, c->dim, h->dists);
         for (uint32_t j = 0; j < n; j++)
             if (h->dists[j] < best) {
                 best = h->dists[j];
