@@ -24,7 +24,8 @@
 #define CHUNK 256         /* queries between two calls of the progress function */
 #define LEAST_SHARE 16    /* a curve begins at an effort of k by this */
 #define ENOUGH 0.999      /* recall at which it ends */
-#define DEAREST 8         /* ... or where a query looks at this part of many vectors */
+#define DEAREST 8         /* ... or where a query looks at this part of many vectors, */
+#define DEAREST_SHORT 2   /* or, of short codes, which cost a tenth, at this part */
 #define MANY 100000
 #define GAP 0.02          /* steps of recall wider than this are halved, */
 #define GAP_FROM 0.7      /* from this recall on */
@@ -335,6 +336,7 @@ static uint32_t in_the_gap(const struct curve_point *p, size_t n, size_t *at)
 static ann_err measure_curve(struct run *r, uint32_t k)
 {
     const uint32_t live = r->ix->vec.live;
+    const double part = r->ix->opt.kind == ANN_IVFPQ ? DEAREST_SHORT : DEAREST;
     struct curve_point *const p = r->found.points + r->found.n;
     size_t n = 0, at;
     ann_err err = ANN_OK;
@@ -346,7 +348,7 @@ static ann_err measure_curve(struct run *r, uint32_t k)
         err = measure(r, k, (uint32_t)effort, &p[n]);
         const struct curve_point *last = &p[n++];
         if (last->recall >= ENOUGH || effort == live ||
-            (live > MANY && last->distances > (double)live / DEAREST))
+            (live > MANY && last->distances > (double)live / part))
             break;
     }
     for (uint32_t effort; !err && n < STEPS && (effort = in_the_gap(p, n, &at)) > 0; n++) {
