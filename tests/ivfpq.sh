@@ -66,6 +66,9 @@ done
 # The table is for terminals.
 if script -qec true /dev/null >/dev/null 2>&1; then
     script -qec "'$ann' info base.kith" /dev/null >out 2>err </dev/null || fail "info on a terminal"
+    for line in file format kind metric 'stored as' dimension vectors seed size identity; do
+        grep -q "^$line  *[^ ]" out || fail "info on a terminal: no line '$line'"
+    done
     for text in '20 of 75.0 entries' '4 of 8 bits, of residuals, rotation none' 'when trained on 1500'; do
         grep -qF -e "$text" out || fail "no $text: $(cat out)"
     done

@@ -181,6 +181,7 @@ static void print_table(const char *path, const ann_file_info *f)
     if (f->kind == ANN_HNSW)
         printf("graph            m %u, ef_construction %u, %u levels\n", f->m,
                f->ef_construction, f->count ? f->max_level + 1 : 0);
+    printf("seed             %llu\n", (unsigned long long)f->seed);
     printf("size             %s\n", cli_size(size, f->file_bytes));
     printf("identity         %016llx%016llx\n", (unsigned long long)f->identity[0],
            (unsigned long long)f->identity[1]);
