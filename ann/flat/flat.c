@@ -272,11 +272,7 @@ static ann_err flat_search(const void *state, const struct kind_query *q, struct
                            search_key *out, size_t *found)
 {
     const struct vectors *v = ((const struct flat *)state)->vec;
-    struct topk t = {.keys = out, .k = q->k};
-    q->stats->distances += scan_topk(v, q, s, &t);
-    q->stats->exact++;
-    topk_sort(&t);
-    *found = t.size;
+    scan_search(v, q, s, out, found);
     return ANN_OK;
 }
 

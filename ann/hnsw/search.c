@@ -137,16 +137,6 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
     }
 }
 
-static void scan(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                 search_key *out, size_t *found)
-{
-    struct topk t = {.keys = out, .k = q->k};
-    q->stats->distances += scan_topk(h->vec, q, s, &t);
-    q->stats->exact++;
-    topk_sort(&t);
-    *found = t.size;
-}
-
 static void walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                  size_t width, struct beam *b)
 {
@@ -183,7 +173,7 @@ static ann_err search_gated(const struct hnsw *h, const struct kind_query *q, st
             return ANN_OK;
         }
     }
-    scan(h, q, s, out, found);
+    scan_search(h->vec, q, s, out, found);
     return ANN_OK;
 }
 
@@ -195,13 +185,13 @@ static void search_codes(const struct hnsw *h, const struct kind_query *q, struc
     const double thin = passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
     const double width = (double)(q->effort > q->k ? q->effort : q->k) * thin;
     if (is_gated(h) && scan_is_cheaper(h, (size_t)width, passing)) {
-        scan(h, q, s, out, found);
+        scan_search(h->vec, q, s, out, found);
         return;
     }
     search_key *keys = s->keys.data;
     const size_t n = hnsw_walk(h, q, s, keys, hnsw_rerank_width(h, q));
     if (n < q->k) { /* not all is reachable, or few pass: never fewer than k when k exist */
-        scan(h, q, s, out, found);
+        scan_search(h->vec, q, s, out, found);
         return;
     }
     rerank(h->vec, q, s, keys, n, q->k, out);
@@ -214,7 +204,7 @@ ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratc
     const struct hnsw *h = state;
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     if (effort >= h->vec->live || h->entry == HNSW_NONE) {
-        scan(h, q, s, out, found);
+        scan_search(h->vec, q, s, out, found);
         return ANN_OK;
     }
     if (q->allowed)
@@ -228,7 +218,7 @@ ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratc
     struct beam b;
     walk(h, q, s, effort, &b);
     if (b.size < q->k) { /* not all is reachable: never fewer than k when k exist */
-        scan(h, q, s, out, found);
+        scan_search(h->vec, q, s, out, found);
         return ANN_OK;
     }
     for (size_t i = 0; i < q->k; i++)

@@ -48,16 +48,6 @@ static void distances(const struct sieve *w, const uint32_t *slots, size_t n, fl
 
 /* ---- the scan ---- */
 
-static void scan_vectors(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                         search_key *out, size_t *found)
-{
-    struct topk t = {.keys = out, .k = q->k};
-    q->stats->distances += scan_topk(h->vec, q, s, &t);
-    q->stats->exact++;
-    topk_sort(&t);
-    *found = t.size;
-}
-
 static void push_all(const struct sieve *w, size_t n, struct topk *t)
 {
     const uint32_t *slots = w->s->slots.data;
@@ -108,13 +98,13 @@ static void scan(const struct sieve *w, search_key *out, size_t *found)
     const size_t k = w->q->k, room = w->s->keys.bytes / sizeof(search_key);
     struct topk t = {.keys = w->s->keys.data, .k = 2 * k + SPARE < room ? 2 * k + SPARE : room};
     if (!w->cq || t.k <= k) {
-        scan_vectors(w->h, w->q, w->s, out, found);
+        scan_search(w->h->vec, w->q, w->s, out, found);
         return;
     }
     scan_codes(w, &t);
     const size_t n = trim(w, t.keys, t.size);
     if (n == t.k) { /* codes do not tell so many apart */
-        scan_vectors(w->h, w->q, w->s, out, found);
+        scan_search(w->h->vec, w->q, w->s, out, found);
         return;
     }
     w->q->stats->exact++;

@@ -242,7 +242,7 @@ ann_err ivfpq_add(void *state, const uint32_t *slots, size_t n, const struct kin
                        .view = job->view,
                        .slots = slots,
                        .n = n,
-                       .copies = h->asked.soar && h->nlist > 1 ? 2 : 1};
+                       .copies = ivf_copies(h)};
     ann_err err = adding_alloc(&a, pool_threads(job->pool));
     if (!err)
         err = prepare(&a, job);
@@ -266,7 +266,7 @@ void ivfpq_remove(void *state, const uint32_t *slots, size_t n)
 {
     struct ivfpq *h = state;
     (void)slots;
-    h->dead += n * (h->asked.soar && h->nlist > 1 ? 2 : 1);
+    h->dead += n * ivf_copies(h);
 }
 
 ann_err ivfpq_sweep(void *state, bool now, const struct kind_job *job)

@@ -84,6 +84,12 @@ struct ivfpq {
     double error_sum, length_sum; /* of all added since */
 };
 
+/* Lists that each vector stands in. */
+static inline uint32_t ivf_copies(const struct ivfpq *h)
+{
+    return h->asked.soar && h->nlist > 1 ? 2 : 1;
+}
+
 /* Slots come from a file that may change beneath a mapping. */
 static inline bool ivf_entry_is_live(const struct ivfpq *h, uint32_t slot)
 {

@@ -121,7 +121,7 @@ static void ivfpq_info(const void *state, ann_info *info)
     info->rotation = h->rotation;
     info->trained = h->trained;
     info->entries = h->entries;
-    info->removed = h->dead / (h->asked.soar && h->nlist > 1 ? 2 : 1);
+    info->removed = h->dead / ivf_copies(h);
     for (uint32_t l = 0; l < h->nlist; l++)
         if (h->lists[l].n > info->largest_list)
             info->largest_list = h->lists[l].n;
@@ -154,7 +154,7 @@ static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build
 /* Every live slot in as many lists as it should be, each time in another. */
 static ann_err check_slots(const struct ivfpq *h)
 {
-    const uint32_t slots = h->vec->slots, copies = h->asked.soar && h->nlist > 1 ? 2 : 1;
+    const uint32_t slots = h->vec->slots, copies = ivf_copies(h);
     uint8_t *seen = mem_zalloc(slots, 1);
     uint32_t *last = mem_alloc(slots * sizeof *last);
     ann_err err = ANN_OK;

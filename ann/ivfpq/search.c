@@ -289,16 +289,6 @@ static void scan_near(const struct ivfpq *h, const struct kind_query *q, struct 
         (void)scan_lists(h, q, s, iq, probes, n, 0, 0);
 }
 
-static void scan_all(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
-                     search_key *out, size_t *found)
-{
-    struct topk t = {.keys = out, .k = q->k};
-    q->stats->distances += scan_topk(h->vec, q, s, &t);
-    q->stats->exact++;
-    topk_sort(&t);
-    *found = t.size;
-}
-
 /* Few pass: each looked at costs less than the lists. */
 static bool scan_is_cheaper(const struct ivfpq *h, const struct kind_query *q)
 {
@@ -324,7 +314,7 @@ ann_err ivfpq_search(const void *state, const struct kind_query *q, struct scrat
     const size_t bytes = own + desk + h->nlist * sizeof(struct ivf_probe);
     struct ivf_query iq;
     if (scan_is_cheaper(h, q)) {
-        scan_all(h, q, s, out, found);
+        scan_search(h->vec, q, s, out, found);
         return ANN_OK;
     }
     if (s->room.bytes < bytes) {

@@ -43,3 +43,13 @@ uint64_t scan_topk(const struct vectors *v, const struct kind_query *q, struct s
     flush(v, q->query, s, n, t);
     return seen + n;
 }
+
+void scan_search(const struct vectors *v, const struct kind_query *q, struct scratch *s,
+                 search_key *out, size_t *found)
+{
+    struct topk t = {.keys = out, .k = q->k};
+    q->stats->distances += scan_topk(v, q, s, &t);
+    q->stats->exact++;
+    topk_sort(&t);
+    *found = t.size;
+}

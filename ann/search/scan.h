@@ -14,4 +14,8 @@
 uint64_t scan_topk(const struct vectors *v, const struct kind_query *q, struct scratch *s,
                    struct topk *t);
 
+/* As a kind's search: the q->k nearest of them at out, ascending, and what it took. */
+void scan_search(const struct vectors *v, const struct kind_query *q, struct scratch *s,
+                 search_key *out, size_t *found);
+
 #endif
