@@ -62,6 +62,61 @@ static void fill_bytes(void *p, size_t n, enum content content)
         bytes[i] = content == MOST ? 255 : (uint8_t)(next_u32() >> 11);
 }
 
+/* Four queries of centroids whose codes and results end at a guard. */
+struct coarse_sample {
+    struct annk_coarse_query q[ANNK_LIST_BATCH];
+    struct guarded code[ANNK_LIST_BATCH], dists[ANNK_LIST_BATCH];
+};
+
+static void coarse_fill(struct coarse_sample *c, size_t n, size_t dims, enum content content)
+{
+    for (size_t i = 0; i < ANNK_LIST_BATCH; i++) {
+        int8_t *const code = (int8_t *)c->code[i].last - dims;
+        int32_t sum = 0;
+        for (size_t d = 0; d < dims; d++) {
+            code[d] = (int8_t)(content == MOST ? -127 : (int)(next_u32() >> 11) % 128);
+            sum += code[d];
+        }
+        c->q[i] = (struct annk_coarse_query){code, sum, (float)i, -0.01f,
+                                             (float *)(void *)(c->dists[i].last - 4 * n)};
+    }
+}
+
+static void check_centroid(const struct annk_list_ops *ops, const struct annk_coarse_query *q,
+                           const uint8_t *row, float norm, size_t groups, float got)
+{
+    double dot = 0;
+    for (size_t d = 0; d < 4 * groups; d++)
+        dot += ((double)row[d / 4 * 64 + d % 4] - 128) * (double)q->code[d];
+    const double by = (double)q->by * dot, sum = (double)q->norm + (double)norm + by;
+    CHECK_THAT(fabs((double)got - (sum > 0 ? sum : 0)) <=
+                   1e-6 * ((double)q->norm + (double)norm + fabs(by)),
+               "%s, %zu groups: %g, not %g", ops->name, groups, (double)got, sum);
+}
+
+/* n centroids against loops over the layout; with other queries and without the same bits. */
+static void check_coarse(const struct annk_list_ops *ops, struct sample *s,
+                         struct coarse_sample *c, size_t n, size_t groups, enum content content)
+{
+    const size_t whole = (n + 15) / 16 * 16, nq = 1 + next_u32() % ANNK_LIST_BATCH;
+    uint8_t *const t = room_for(&s->at[CODES], whole * groups * 4, next_u32() >> 31);
+    float *const norms = room_for(&s->at[BIAS], whole * 4, false), alone[MOST_PLACES];
+    fill_bytes(t, whole * groups * 4, content);
+    for (size_t l = 0; l < whole; l++)
+        norms[l] = (float)(next_u32() % 1000);
+    coarse_fill(c, n, 4 * groups, content);
+    ops->coarse(c->q, nq, t, norms, n, groups);
+    for (size_t i = 0; i < nq; i++) {
+        struct annk_coarse_query q = c->q[i];
+        for (size_t l = 0; l < n; l++)
+            check_centroid(ops, &q, t + (l / 16 * groups * 16 + l % 16) * 4, norms[l], groups,
+                           q.dists[l]);
+        q.dists = alone;
+        ops->coarse(&q, 1, t, norms, n, groups);
+        CHECK_THAT(memcmp(alone, c->q[i].dists, 4 * n) == 0, "%s: %zu together", ops->name, nq);
+    }
+}
+
 /* The code of vector i in subspace s, as lists.h says. */
 static unsigned code_of(const struct sample *s, size_t i, uint32_t sub)
 {
@@ -79,10 +134,14 @@ static unsigned code_of(const struct sample *s, size_t i, uint32_t sub)
     const uint8_t *const c = from + sub / 4 * 3 * width;
     const unsigned a = c[0], b = c[width], d = c[2 * width];
     switch (sub % 4) {
-    case 0: return a & 63;
-    case 1: return b & 63;
-    case 2: return d & 63;
-    default: return a >> 6 | b >> 6 << 2 | d >> 6 << 4;
+    case 0:
+        return a & 63;
+    case 1:
+        return b & 63;
+    case 2:
+        return d & 63;
+    default:
+        return a >> 6 | b >> 6 << 2 | d >> 6 << 4;
     }
 }
 
@@ -151,8 +210,9 @@ static void check_scan(const struct annk_list_ops *ops, struct sample *s, float 
         }
         CHECK_THAT(place == i && d == want,
                    "%s %u bits, m %u, n %zu, %zu to %zu, place %zu: [%zu] of %zu is %.9g at "
-                   "%u, not %.9g", ops->name, s->q.bits, s->q.m, run->n, run->first, run->last,
-                   i, at, n, (double)d, place, (double)want);
+                   "%u, not %.9g",
+                   ops->name, s->q.bits, s->q.m, run->n, run->first, run->last, i, at, n,
+                   (double)d, place, (double)want);
         at++;
     }
     CHECK_THAT(n == at, "%s %u bits, m %u, n %zu, %zu to %zu: %zu results, not %zu", ops->name,
@@ -286,8 +346,8 @@ START_TEST(estimates)
             if (isnan(b))
                 continue;
             const double want = base + b + add, off = at < got ? dists[at] - want : NAN;
-            const bool same = isinf(b) ? dists[at] == b
-                                       : fabs(off) <= 2.5e-7 * (fabs(base) + fabs(b) + add);
+            const bool same =
+                isinf(b) ? dists[at] == b : fabs(off) <= 2.5e-7 * (fabs(base) + fabs(b) + add);
             CHECK_THAT(at < got && places[at] == i && same, "%s place %zu of %zu: %g, not %g",
                        ops->name, i, n, at < got ? (double)dists[at] : 0.0, want);
             at++;
@@ -357,6 +417,32 @@ START_TEST(batches)
 END_TEST
 
 /* ---- a query's tables ---- */
+
+START_TEST(centroids)
+{
+    static const size_t counts[] = {1, 2, 3, 15, 16, 17, 33, 47, 64, 65, 100, 130},
+                        groups[] = {1, 2, 7, 25, 32, 200};
+    const struct annk_list_ops *const ops = lists_of(_i);
+    struct sample s;
+    struct coarse_sample c;
+    if (!ops)
+        return;
+    sample_new(&s);
+    for (int i = 0; i < ANNK_LIST_BATCH; i++) {
+        c.code[i] = guard_new();
+        c.dists[i] = guard_new();
+    }
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++)
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+            for (int content = 0; content < CONTENTS; content++)
+                check_coarse(ops, &s, &c, counts[n], groups[g], (enum content)content);
+    for (int i = 0; i < ANNK_LIST_BATCH; i++) {
+        guard_free(&c.code[i]);
+        guard_free(&c.dists[i]);
+    }
+    sample_free(&s);
+}
+END_TEST
 
 START_TEST(products_of_codebooks)
 {
@@ -476,13 +562,14 @@ START_TEST(quantised_tables)
 }
 END_TEST
 
-#define ALL_TESTS(X)                                                                        \
-    X(sums_are_exact)                                                                       \
-    X(many_subspaces)                                                                       \
-    X(no_overflow)                                                                          \
-    X(estimates)                                                                            \
-    X(batches)                                                                              \
-    X(products_of_codebooks)                                                                \
+#define ALL_TESTS(X)                                                                           \
+    X(sums_are_exact)                                                                          \
+    X(many_subspaces)                                                                          \
+    X(no_overflow)                                                                             \
+    X(estimates)                                                                               \
+    X(batches)                                                                                 \
+    X(centroids)                                                                               \
+    X(products_of_codebooks)                                                                   \
     X(quantised_tables)
 
 KERNEL_TESTS_MAIN("list_kernels", ALL_TESTS, no_answer)

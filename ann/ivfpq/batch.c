@@ -66,7 +66,7 @@ static ann_err worker_open(const struct batch *b, struct batch_worker *w)
     ivfpq_needs(b->h, b->q, &keys, &batch);
     ann_err err = scratch_reserve(&w->scratch, v, v->slots, keys, batch);
     if (!err && b->together)
-        err = grow(&w->room, BLOCK * b->query_bytes + b->desk_bytes +
+        err = grow(&w->room, b->block * b->query_bytes + b->desk_bytes +
                                  b->h->nlist * sizeof(struct ivf_probe));
     if (!err && b->together)
         err = grow(&w->starts, ((size_t)b->h->nlist + 1) * sizeof(uint32_t));
@@ -244,17 +244,20 @@ static ann_err scan_block(const struct batch *b, struct batch_worker *w, size_t 
 {
     const struct ivf_effort *e = &b->effort;
     const size_t portion = e->most < IVF_PORTION ? e->most : IVF_PORTION;
-    char *room = w->room.data, *desk = room + BLOCK * b->query_bytes;
+    char *room = w->room.data, *desk = room + b->block * b->query_bytes;
+    ann_err err = ANN_OK;
     for (size_t i = 0; i < n; i++) {
-        struct ivf_query *iq = &w->iq[i];
-        ivf_query_lay(b->h, e->depth, room + i * b->query_bytes, iq);
-        const ann_err err = ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim,
-                                           e->most, &w->scratch, desk, iq);
-        if (err)
-            return err;
-        w->taken[i] = ivf_coarse_next(b->h, iq->lists, INFINITY, portion, desk, w->portions[i]);
+        ivf_query_lay(b->h, e->depth, room + i * b->query_bytes, &w->iq[i]);
+        ivf_query_open(b->h, b->queries + (first + i) * b->h->vec->dim, desk, &w->iq[i]);
     }
-    ann_err err = scan_portions(b, w, n, 0, IVF_LEAST);
+    for (size_t i = 0; i < n && !err; i += ANNK_LIST_BATCH)
+        err = ivf_query_coarse(b->h, e->most, &w->scratch, desk, &w->iq[i],
+                               n - i < ANNK_LIST_BATCH ? n - i : ANNK_LIST_BATCH);
+    for (size_t i = 0; i < n && !err; i++)
+        w->taken[i] =
+            ivf_coarse_next(b->h, w->iq[i].lists, INFINITY, portion, desk, w->portions[i]);
+    if (!err)
+        err = scan_portions(b, w, n, 0, IVF_LEAST);
     if (!err)
         err = scan_portions(b, w, n, IVF_LEAST, IVF_PORTION);
     return err ? err : scan_rest(b, w, n, desk);

@@ -13,7 +13,8 @@
 #include "ann/base/error.h"
 #include "ann/ivfpq/query.h"
 
-#define SAMPLED 8 /* of so many lists one tells where a portion will end */
+#define CODED   64 /* dimensions made bytes at once */
+#define SAMPLED 8  /* of so many lists one tells where a portion will end */
 
 void ivf_coarse_free(struct ivfpq *h)
 {
@@ -28,10 +29,12 @@ ann_err ivf_coarse_make(struct ivfpq *h)
 {
     const struct annk_ops *ops = h->vec->ops;
     const float *centroids = h->centroids.data;
-    h->table_stride = (h->dim + 63) / 64 * 64;
-    ann_err err = buf_resize(&h->table, h->nlist * h->table_stride);
+    h->table_groups = (h->dim + 3) / 4;
+    const size_t whole = (h->nlist + 15) / 16 * 16;
+    int8_t codes[CODED];
+    ann_err err = buf_resize(&h->table, whole * h->table_groups * 4);
     if (!err)
-        err = buf_resize(&h->norms, h->nlist * sizeof(float));
+        err = buf_resize(&h->norms, whole * sizeof(float));
     if (!err)
         err = buf_resize(&h->numbers, h->nlist * sizeof(uint32_t));
     if (err)
@@ -40,15 +43,22 @@ ann_err ivf_coarse_make(struct ivfpq *h)
     h->table_step = most > 0 ? most / 127 : 1;
     for (uint32_t l = 0; l < h->nlist; l++) {
         const float *c = centroids + (size_t)l * h->dim;
-        uint8_t *row = (uint8_t *)h->table.data + l * h->table_stride;
-        int8_t *codes = (int8_t *)row;
-        ops->quantise_s8(c, 1 / h->table_step, codes, h->dim);
-        for (size_t i = 0; i < h->table_stride; i++)
-            row[i] = (uint8_t)((i < h->dim ? codes[i] : 0) + 128);
+        uint8_t *row = (uint8_t *)h->table.data + (l / 16 * h->table_groups * 16 + l % 16) * 4;
+        for (size_t from = 0; from < h->dim; from += CODED) {
+            const size_t n = h->dim - from < CODED ? h->dim - from : CODED;
+            ops->quantise_s8(c + from, 1 / h->table_step, codes, n);
+            for (size_t d = from; d < from + n; d++)
+                row[d / 4 * 64 + d % 4] = (uint8_t)(codes[d - from] + 128);
+        }
         ((float *)h->norms.data)[l] = (float)frame_norm2(c, h->dim);
         ((uint32_t *)h->numbers.data)[l] = l;
     }
     return ANN_OK;
+}
+
+static size_t code_bytes(const struct ivfpq *h)
+{
+    return (4 * h->table_groups + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
 }
 
 size_t ivf_coarse_bytes(const struct ivfpq *h)
@@ -58,40 +68,41 @@ size_t ivf_coarse_bytes(const struct ivfpq *h)
 
 size_t ivf_coarse_desk(const struct ivfpq *h)
 {
-    return h->nlist * (sizeof(search_key) + sizeof(int32_t)) + h->table_stride;
+    const size_t codes = ANNK_LIST_BATCH * code_bytes(h),
+                 keys = h->nlist * (2 * sizeof(search_key) + sizeof(uint32_t));
+    return codes > keys ? codes : keys;
 }
 
-void ivf_coarse_open(const struct ivfpq *h, const float *y, void *desk, float *dists)
+void ivf_coarse_open(const struct ivfpq *h, const float *const *y, size_t nq, void *desk,
+                     float *const *dists)
 {
     const struct annk_ops *ops = h->vec->ops;
-    int32_t *dots = desk;
-    int8_t *query = (int8_t *)(dots + h->nlist);
-    const float most = ops->max_abs_f32(y, h->dim), step = most > 0 ? most / 127 : 1;
-    const float norm = ops->norm2_f32(y, h->dim), by = -2 * step * h->table_step;
-    const float *norms = h->norms.data;
-    int32_t sum = 0;
-    memset(query, 0, h->table_stride);
-    ops->quantise_s8(y, 1 / step, query, h->dim);
-    for (size_t i = 0; i < h->dim; i++)
-        sum += query[i];
-    ops->code_dots[ANNK_SQ8](query, sum, h->table.data, h->table_stride, h->numbers.data,
-                             h->nlist, h->table_stride, 0, dots);
-    for (uint32_t l = 0; l < h->nlist; l++) {
-        const float dist = norm + norms[l] + by * (float)dots[l];
-        dists[l] = dist > 0 ? dist : 0;
+    struct annk_coarse_query q[ANNK_LIST_BATCH];
+    const size_t bytes = code_bytes(h);
+    for (size_t i = 0; i < nq; i++) {
+        int8_t *code = (int8_t *)desk + i * bytes;
+        const float most = ops->max_abs_f32(y[i], h->dim), step = most > 0 ? most / 127 : 1;
+        int32_t sum = 0;
+        memset(code, 0, bytes);
+        ops->quantise_s8(y[i], 1 / step, code, h->dim);
+        for (size_t d = 0; d < h->dim; d++)
+            sum += code[d];
+        q[i] = (struct annk_coarse_query){code, sum, ops->norm2_f32(y[i], h->dim),
+                                          -2 * step * h->table_step, dists[i]};
     }
+    h->ops->coarse(q, nq, h->table.data, h->norms.data, h->nlist, h->table_groups);
 }
 
 /* A distance that about `most` lists, or more, are nearer than. */
 static float guess_bound(const struct ivfpq *h, const float *dists, size_t most,
-                         search_key *keys)
+                         search_key *keys, search_key *spare)
 {
     const size_t n = h->nlist / SAMPLED, want = most / SAMPLED + 3;
     if (want >= n)
         return INFINITY;
     for (size_t i = 0; i < n; i++)
         keys[i] = key_make(dists[i * SAMPLED], 0);
-    reservoir_select(keys, n, want);
+    keys_select(keys, n, want, spare);
     search_key last = 0;
     for (size_t i = 0; i < want; i++)
         last = keys[i] > last ? keys[i] : last;
@@ -103,8 +114,9 @@ size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t 
 {
     const struct annk_ops *ops = h->vec->ops;
     search_key *keys = desk;
-    uint32_t *near = (uint32_t *)(void *)(keys + h->nlist);
-    const float guess = bound < FLT_MAX ? bound : guess_bound(h, dists, most, keys);
+    search_key *spare = keys + h->nlist;
+    uint32_t *near = (uint32_t *)(void *)(spare + h->nlist);
+    const float guess = bound < FLT_MAX ? bound : guess_bound(h, dists, most, keys, spare);
     /* Taken lists are at infinity, which no bound lets in. */
     size_t n = ops->below_f32(dists, h->nlist, guess < FLT_MAX ? guess : FLT_MAX, near);
     if (n < most && guess < bound)
@@ -112,10 +124,10 @@ size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t 
     for (size_t i = 0; i < n; i++)
         keys[i] = key_make(dists[near[i]], near[i]);
     if (n > most) {
-        reservoir_select(keys, n, most);
+        keys_select(keys, n, most, spare);
         n = most;
     }
-    sort_keys(keys, n);
+    keys_sort(keys, n, spare);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct ivf_probe){key_dist(keys[i]), key_slot(keys[i])};
         dists[out[i].list] = INFINITY;

@@ -61,11 +61,11 @@ struct ivfpq {
     struct buf origin; /* f32 [dim]: the space's image of 0, for the anisotropic loss */
 
     /* Derived: not in the file. */
-    struct buf table;        /* u8 [nlist, table_stride]: centroids in 8 bits */
-    struct buf norms;        /* f32 [nlist]: squared, of what the bytes stand for */
+    struct buf table;        /* u8: centroids in 8 bits (kernels/lists.h) */
+    struct buf norms;        /* f32 [nlist rounded up to 16]: squared */
     struct ivf_graph *graph; /* of the centroids, or NULL */
     struct buf numbers;      /* u32 [nlist]: 0, 1, 2, ... */
-    size_t table_stride;
+    size_t table_groups;     /* of four dimensions */
     float table_step;
 
     struct buf

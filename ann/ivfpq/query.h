@@ -51,8 +51,10 @@ struct ivf_query {
 /* Bytes of a query's distances of centroids, and of what finding them needs for a moment. */
 size_t ivf_coarse_bytes(const struct ivfpq *h);
 size_t ivf_coarse_desk(const struct ivfpq *h);
-/* Distances of all centroids from y [dim]: dists [nlist]. */
-void ivf_coarse_open(const struct ivfpq *h, const float *y, void *desk, float *dists);
+/* Distances of all centroids from each of nq (1..ANNK_LIST_BATCH) y [dim]: its dists [nlist].
+ */
+void ivf_coarse_open(const struct ivfpq *h, const float *const *y, size_t nq, void *desk,
+                     float *const *dists);
 /* The nearest lists that were not taken yet and are nearer than bound, nearest first, at most
  * `most`: out.  They are taken now. */
 size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most,
@@ -79,10 +81,13 @@ size_t ivf_query_bytes(const struct ivfpq *h, size_t depth);
 void ivf_query_lay(const struct ivfpq *h, size_t depth, void *room, struct ivf_query *out);
 /* Bytes of desk that opening and taking lists need, beside probes; a multiple of MEM_ALIGN. */
 size_t ivf_query_desk(const struct ivfpq *h);
-/* Tables and distances of centroids of a raw query, or (query NULL) of y as it stands there; of
- * many lists, only those of the `lists` nearest. */
-ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
-                       struct scratch *s, void *desk, struct ivf_query *out);
+/* The tables of a raw query, or (query NULL) of y as it stands there. */
+void ivf_query_open(const struct ivfpq *h, const void *query, void *desk,
+                    struct ivf_query *out);
+/* The distances of centroids of nq (1..ANNK_LIST_BATCH) queries; of many lists, only those of
+ * the `lists` nearest. */
+ann_err ivf_query_coarse(const struct ivfpq *h, size_t lists, struct scratch *s, void *desk,
+                         struct ivf_query *iq, size_t nq);
 
 /* What a list adds to the sums of tables. */
 static inline float ivf_query_base(const struct ivfpq *h, const struct ivf_query *iq,

@@ -25,7 +25,7 @@
 /* A distance by a stored vector costs as much as so many by a short code. */
 #define EXACT_COST 16
 /* Candidates that are kept: some, some for each result, and as many as lists are looked at. */
-#define DEPTH_LEAST 30
+#define DEPTH_LEAST 20
 #define DEPTH_OF_K  2
 /* A query looks at so many times the lists that its effort stands for, at most. */
 #define MOST_LISTS 4
@@ -88,8 +88,7 @@ size_t ivf_query_desk(const struct ivfpq *h)
     return rounded(coarse > turned ? coarse : turned);
 }
 
-ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
-                       struct scratch *s, void *desk, struct ivf_query *out)
+void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct ivf_query *out)
 {
     if (query)
         ivf_space_query(h, query, out->y, desk, &out->raw_scale, &out->raw_shift);
@@ -100,10 +99,24 @@ ann_err ivf_query_open(const struct ivfpq *h, const void *query, size_t lists,
     out->slack = ivf_has_vectors(h) ? 0 : out->scan.step * sqrtf((float)h->pq.m) + FLT_MIN;
     if (h->asked.pq_of == ANN_PQ_DIRECT)
         out->base += (float)frame_norm2(out->y, h->dim);
-    if (h->graph && lists < h->nlist / 4)
-        return ivf_graph_open(h, out->y, lists, s, desk, out->lists);
-    ivf_coarse_open(h, out->y, desk, out->lists);
-    return ANN_OK;
+}
+
+ann_err ivf_query_coarse(const struct ivfpq *h, size_t lists, struct scratch *s, void *desk,
+                         struct ivf_query *iq, size_t nq)
+{
+    const float *y[ANNK_LIST_BATCH];
+    float *dists[ANNK_LIST_BATCH];
+    const bool graph = h->graph && lists < h->nlist / 4;
+    ann_err err = ANN_OK;
+    for (size_t i = 0; i < nq; i++) {
+        y[i] = iq[i].y;
+        dists[i] = iq[i].lists;
+        if (graph && !err)
+            err = ivf_graph_open(h, y[i], lists, s, desk, dists[i]);
+    }
+    if (!graph)
+        ivf_coarse_open(h, y, nq, desk, dists);
+    return err;
 }
 
 /* ---- candidates ---- */
@@ -137,14 +150,31 @@ static void take_all(const struct ivfpq *h, struct ivf_query *iq, const struct i
     }
 }
 
+/* While there is no limit: what the estimates [n] of as many places as are wanted are within,
+ * so that distances in floats are taken of few. */
+static float first_limit(const struct ivf_query *iq, const float *dists, size_t n)
+{
+    search_key keys[IVF_SHORT], spare[IVF_SHORT], most = 0;
+    if (iq->slack == 0 || iq->found.limit < INFINITY || n <= iq->found.want || n > IVF_SHORT)
+        return iq->found.limit + iq->slack;
+    for (size_t i = 0; i < n; i++)
+        keys[i] = key_make(dists[i], 0);
+    keys_select(keys, n, iq->found.want, spare);
+    for (size_t i = 0; i < iq->found.want; i++)
+        most = keys[i] > most ? keys[i] : most;
+    return key_dist(most) + 2 * iq->slack; /* each may be off by the slack, either way */
+}
+
 static void take_some(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
                       struct ivf_query *iq, const struct ivf_list *list, float base,
                       const float *dists, const uint32_t *places, size_t n)
 {
     const bool marks = h->asked.soar || s->dirty_count > 0;
+    const bool all_count = !marks && !q->allowed && h->entries == h->vec->live;
+    const float first = all_count ? first_limit(iq, dists, n) : INFINITY;
     for (size_t i = 0; i < n; i++) {
         float dist = dists[i];
-        if (dist > iq->found.limit + iq->slack)
+        if (dist > iq->found.limit + iq->slack || dist > first)
             continue;
         const uint32_t slot = list->slots[places[i]];
         if (slot >= h->vec->slots || !kind_passes(h->vec, q, slot))
@@ -223,13 +253,13 @@ void ivf_query_close(const struct ivfpq *h, const struct kind_query *q, struct s
         keys[i] = key_make(dists[i], slots[i]);
     const size_t sorted = SORTED_OF_K * q->k + SORTED_LEAST;
     if (n > sorted) {
-        reservoir_select(keys, n, sorted);
+        keys_select(keys, n, sorted, keys + iq->found.room);
         n = sorted;
     }
-    sort_keys(keys, n);
+    keys_sort(keys, n, keys + iq->found.room);
     *found = n < q->k ? n : q->k;
     if (h->vec->codes.type && n > 0)
-        rerank(h->vec, q, s, keys, n, *found, out);
+        rerank(h->vec, q, s, keys, rerank_trim(h->vec, q, keys, n), *found, out);
     else
         memcpy(out, keys, *found * sizeof *out);
 }
@@ -282,7 +312,7 @@ static void scan_near(const struct ivfpq *h, const struct kind_query *q, struct 
     if (h->graph) { /* which knows of some only: all over again */
         scratch_unvisit(s);
         reservoir_open(&iq->found, iq->found.keys, e->depth);
-        ivf_coarse_open(h, iq->y, desk, iq->lists);
+        ivf_coarse_open(h, &(const float *){iq->y}, 1, desk, &iq->lists);
     }
     while (iq->found.n < q->k &&
            (n = ivf_coarse_next(h, iq->lists, INFINITY, h->nlist, desk, probes)) > 0)
@@ -324,7 +354,8 @@ ann_err ivfpq_search(const void *state, const struct kind_query *q, struct scrat
     }
     char *at = (char *)s->room.data + own;
     ivf_query_lay(h, e.depth, s->room.data, &iq);
-    const ann_err err = ivf_query_open(h, q->query, e.most, s, at, &iq);
+    ivf_query_open(h, q->query, at, &iq);
+    const ann_err err = ivf_query_coarse(h, e.most, s, at, &iq, 1);
     if (err)
         return err;
     scan_near(h, q, s, &iq, &e, at, (struct ivf_probe *)(void *)(at + desk));

@@ -106,7 +106,8 @@ static ann_err learn_entry(struct learning *l, uint32_t list, uint32_t place)
     struct ivf_probe *probes = (struct ivf_probe *)(void *)(at + desk);
     ivf_query_lay(h, l->depth, l->room.data, &iq);
     decode(h, list, place, iq.code, iq.y);
-    err = ivf_query_open(h, NULL, l->most, &l->scratch, at, &iq);
+    ivf_query_open(h, NULL, at, &iq);
+    err = ivf_query_coarse(h, l->most, &l->scratch, at, &iq, 1);
     if (err)
         return err;
     const size_t n = ivf_coarse_next(h, iq.lists, INFINITY, l->most, at, probes);

@@ -3,9 +3,10 @@
  *
  *   list_sums   the sums of table entries of a unit's places
  *   list_keep   estimates from sums, and those at most the limit
+ *   coarse_dots products of queries with a unit's centroids
  *
- * which are here in plain C; a file that brings its own defines ANNK_LISTS_SUMS
- * or ANNK_LISTS_KEEP and, before DEFINE_LISTS, the function.
+ * which are here in plain C; a file that brings its own defines ANNK_LISTS_SUMS,
+ * ANNK_LISTS_KEEP or ANNK_LISTS_DOTS and, before DEFINE_LISTS, the function.
  *
  * Invariant: scan and scan_batch come from the same list_walk, sums are exact
  * and estimates the same expression, so that both give the same bits.
@@ -248,11 +249,65 @@ static float list_quantise(const float *products, uint32_t m, unsigned bits, uin
     return (float)base;
 }
 
+/* ---- centroids ---- */
+
+/* Of nq queries the sums of table bytes times query bytes, in `blocks` blocks of 16 centroids,
+ * 1..4. */
+static void coarse_dots(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        size_t blocks, size_t groups, list_sums_of *sums);
+
+#ifndef ANNK_LISTS_DOTS
+
+static void coarse_dots(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        size_t blocks, size_t groups, list_sums_of *sums)
+{
+    for (size_t i = 0; i < nq; i++)
+        for (size_t l = 0; l < 16 * blocks; l++) {
+            const uint8_t *const row = table + (l / 16 * groups * 16 + l % 16) * 4;
+            int32_t sum = 0;
+            for (size_t g = 0; g < groups; g++)
+                for (size_t d = 0; d < 4; d++)
+                    sum += row[64 * g + d] * q[i].code[4 * g + d];
+            sums[i][l] = (uint32_t)sum;
+        }
+}
+
+#endif
+
+/* Distances of 16 centroids. */
+ALWAYS_INLINE void coarse_finish(const struct annk_coarse_query *q, const uint32_t *sums,
+                                 const float *norms, float *dists)
+{
+    const f32_any *const norm = (const void *)norms;
+    const int32_t bias = 128 * q->sum;
+    for (size_t l = 0; l < 16; l++) {
+        const float dist = q->norm + norm[l] + q->by * (float)((int32_t)sums[l] - bias);
+        dists[l] = dist > 0 ? dist : 0;
+    }
+}
+
+static void list_coarse(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        const float *norms, size_t n, size_t groups)
+{
+    _Alignas(64) list_sums_of sums[ANNK_LIST_BATCH];
+    _Alignas(64) float dists[LIST_UNIT];
+    for (size_t at = 0; at < n; at += LIST_UNIT) {
+        const size_t left = n - at < LIST_UNIT ? n - at : LIST_UNIT, blocks = (left + 15) / 16;
+        coarse_dots(q, nq, table + at * groups * 4, blocks, groups, sums);
+        for (size_t i = 0; i < nq; i++) {
+            for (size_t l = 0; l < 16 * blocks; l += 16)
+                coarse_finish(&q[i], sums[i] + l, norms + at + l, dists + l);
+            memcpy(q[i].dists + at, dists, left * sizeof *dists);
+        }
+    }
+}
+
 #define DEFINE_LISTS(ISA)                                                                   \
     const struct annk_list_ops annk_lists_##ISA = {.name = #ISA,                            \
                                                    .scan = list_scan,                       \
                                                    .scan_batch = list_scan_batch,           \
                                                    .products = list_products,               \
-                                                   .quantise = list_quantise}
+                                                   .quantise = list_quantise,             \
+                                                   .coarse = list_coarse}
 
 #endif

@@ -24,6 +24,11 @@
  *     a >> 6 | b >> 6 << 2 | c >> 6 << 4.
  *
  * Subspaces that fill the last chunk up have code 0 and tables of zeros.
+ *
+ * Which lists are near is asked of a table of their centroids in bytes, of 16
+ * centroids side by side so that no sum goes across a register:
+ *   u8 [n / 16, rounded up][groups][16][4]; byte 4 * v + d of group g of a block
+ *   is 128 + the number of its centroid v in dimension 4 * g + d.
  */
 #ifndef ANNK_LISTS_H
 #define ANNK_LISTS_H
@@ -70,6 +75,15 @@ struct annk_list_run {
     size_t first, last;    /* those looked at; first is a multiple of 64 */
 };
 
+/* A query of centroids. */
+struct annk_coarse_query {
+    const int8_t *code; /* [4 * groups] */
+    int32_t sum;        /* of code */
+    float norm;         /* squared, of the query */
+    float by;           /* -2 times the steps of both codes */
+    float *dists;       /* [n] */
+};
+
 struct annk_list_ops {
     const char *name;
 
@@ -111,6 +125,16 @@ struct annk_list_ops {
      */
     float (*quantise)(const float *products, uint32_t m, unsigned bits, uint8_t *table,
                       struct annk_list_query *q);
+
+    /*
+     * Squared distances of n centroids from nq (1..ANNK_LIST_BATCH) queries,
+     * whatever nq is the same bits, with the integer dot product exact:
+     *   dists[l] = max(0, norm + norms[l] + by * dot)
+     * rounded to float at each step or not.  norms [n rounded up to a multiple of
+     * 16]; 4 * groups at most 65,536.
+     */
+    void (*coarse)(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                   const float *norms, size_t n, size_t groups);
 };
 
 /* The table that goes with a table of kernels.h, by its name. */

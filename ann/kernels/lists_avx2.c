@@ -13,6 +13,7 @@
 
 #define ANNK_LISTS_SUMS
 #define ANNK_LISTS_KEEP
+#define ANNK_LISTS_DOTS
 #include "body_lists.h"
 
 /* ---- 4 bits ---- */
@@ -204,6 +205,49 @@ static size_t list_keep(const struct list_sink *to, const uint32_t *sums)
         places[n++] = to->first + (uint32_t)i;
     }
     return n;
+}
+
+/* ---- centroids ---- */
+
+/* Bytes 0 and 2 of a dimension's four, and 1 and 3, as words: no product saturates. */
+ALWAYS_INLINE __m256i add_dots(__m256i sum, __m256i x, __m256i even, __m256i odd)
+{
+    const __m256i low = _mm256_and_si256(x, _mm256_set1_epi16(255));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(low, even));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_srli_epi16(x, 8), odd));
+}
+
+/* Eight centroids of a block, from `half` on. */
+ALWAYS_INLINE void dot_half(const struct annk_coarse_query *q, size_t nq, const uint8_t *half,
+                            size_t groups, size_t at, list_sums_of *sums)
+{
+    __m256i s[ANNK_LIST_BATCH];
+    for (size_t i = 0; i < nq; i++)
+        s[i] = _mm256_setzero_si256();
+    for (size_t g = 0; g < groups; g++) {
+        const __m256i x = _mm256_loadu_si256((const void *)(half + 64 * g));
+        for (size_t i = 0; i < nq; i++) {
+            int32_t four;
+            memcpy(&four, q[i].code + 4 * g, sizeof four);
+            const __m256i y = _mm256_set1_epi32(four);
+            const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(y, 8), 8);
+            s[i] = add_dots(s[i], x, even, _mm256_srai_epi16(y, 8));
+        }
+    }
+    for (size_t i = 0; i < nq; i++)
+        _mm256_store_si256((void *)(sums[i] + at), s[i]);
+}
+
+static void coarse_dots(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        size_t blocks, size_t groups, list_sums_of *sums)
+{
+    for (size_t at = 0; at < 16 * blocks; at += 8) {
+        const uint8_t *const half = table + at / 16 * groups * 64 + at % 16 * 4;
+        if (nq == ANNK_LIST_BATCH)
+            dot_half(q, ANNK_LIST_BATCH, half, groups, at, sums);
+        else
+            dot_half(q, nq, half, groups, at, sums);
+    }
 }
 
 DEFINE_LISTS(avx2);

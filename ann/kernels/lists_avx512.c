@@ -12,6 +12,7 @@
 
 #define ANNK_LISTS_SUMS
 #define ANNK_LISTS_KEEP
+#define ANNK_LISTS_DOTS
 #include "body_lists.h"
 
 /* The empty asm keeps gcc 12 from dropping the prefetches of a loop. */
@@ -234,6 +235,56 @@ static size_t list_keep(const struct list_sink *to, const uint32_t *sums)
         n += (size_t)__builtin_popcount(m);
     }
     return n;
+}
+
+/* ---- centroids ---- */
+
+ALWAYS_INLINE void dot_blocks(const struct annk_coarse_query *q, size_t nq,
+                              const uint8_t *table, size_t blocks, size_t groups, size_t at,
+                              list_sums_of *sums)
+{
+    __m512i s[ANNK_LIST_BATCH][4];
+    for (size_t i = 0; i < nq; i++)
+        for (size_t b = 0; b < blocks; b++)
+            s[i][b] = _mm512_setzero_si512();
+    for (size_t g = 0; g < groups; g++) {
+        __m512i x[4];
+        for (size_t b = 0; b < blocks; b++)
+            x[b] = _mm512_loadu_si512(table + (b * groups + g) * 64);
+        for (size_t i = 0; i < nq; i++) {
+            int32_t four;
+            memcpy(&four, q[i].code + 4 * g, sizeof four);
+            const __m512i y = _mm512_set1_epi32(four);
+            for (size_t b = 0; b < blocks; b++)
+                s[i][b] = _mm512_dpbusd_epi32(s[i][b], x[b], y);
+        }
+    }
+    for (size_t i = 0; i < nq; i++)
+        for (size_t b = 0; b < blocks; b++)
+            _mm512_store_si512(sums[i] + at + 16 * b, s[i][b]);
+}
+
+ALWAYS_INLINE void dot_units(const struct annk_coarse_query *q, size_t nq,
+                             const uint8_t *table, size_t blocks, size_t groups,
+                             list_sums_of *sums)
+{
+    const size_t together = nq > 2 ? 2 : 4;
+    size_t b = 0;
+    for (; blocks - b >= together; b += together)
+        dot_blocks(q, nq, table + b * groups * 64, together, groups, 16 * b, sums);
+    for (; b < blocks; b++)
+        dot_blocks(q, nq, table + b * groups * 64, 1, groups, 16 * b, sums);
+}
+
+static void coarse_dots(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        size_t blocks, size_t groups, list_sums_of *sums)
+{
+    switch (nq) {
+    case 1: dot_units(q, 1, table, blocks, groups, sums); break;
+    case 2: dot_units(q, 2, table, blocks, groups, sums); break;
+    case 3: dot_units(q, 3, table, blocks, groups, sums); break;
+    default: dot_units(q, 4, table, blocks, groups, sums);
+    }
 }
 
 DEFINE_LISTS(avx512);

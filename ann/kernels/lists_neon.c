@@ -12,6 +12,7 @@
 
 #define ANNK_LISTS_SUMS
 #define ANNK_LISTS_KEEP
+#define ANNK_LISTS_DOTS
 #include "body_lists.h"
 
 ALWAYS_INLINE void store_places(uint32_t *sums, const uint32x4_t all[4])
@@ -158,6 +159,34 @@ static size_t list_keep(const struct list_sink *to, const uint32_t *sums)
         }
     }
     return n;
+}
+
+/* ---- centroids ---- */
+
+/* Four centroids of a block: the sums of bytes less 128, made up for at the end. */
+static void dot_four(const struct annk_coarse_query *q, const uint8_t *four, size_t groups,
+                     uint32_t *sums)
+{
+    int32x4_t low = vdupq_n_s32(0), high = vdupq_n_s32(0);
+    for (size_t g = 0; g < groups; g++) {
+        int32_t code;
+        memcpy(&code, q->code + 4 * g, sizeof code);
+        const int8x16_t y = vreinterpretq_s8_s32(vdupq_n_s32(code)),
+                        x = vreinterpretq_s8_u8(
+                            veorq_u8(vld1q_u8(four + 64 * g), vdupq_n_u8(128)));
+        low = vpadalq_s16(low, vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+        high = vpadalq_s16(high, vmull_s8(vget_high_s8(x), vget_high_s8(y)));
+    }
+    const int32x4_t all = vaddq_s32(vpaddq_s32(low, high), vdupq_n_s32(128 * q->sum));
+    vst1q_u32(sums, vreinterpretq_u32_s32(all));
+}
+
+static void coarse_dots(const struct annk_coarse_query *q, size_t nq, const uint8_t *table,
+                        size_t blocks, size_t groups, list_sums_of *sums)
+{
+    for (size_t i = 0; i < nq; i++)
+        for (size_t at = 0; at < 16 * blocks; at += 4)
+            dot_four(&q[i], table + at / 16 * groups * 64 + at % 16 * 4, groups, sums[i] + at);
 }
 
 DEFINE_LISTS(neon);

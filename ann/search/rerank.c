@@ -48,6 +48,19 @@ void rerank_band(const struct vectors *v, const struct code_query *cq, float *ro
     *add = 4 * error2;
 }
 
+size_t rerank_trim(const struct vectors *v, const struct kind_query *q, const search_key *keys,
+                   size_t n)
+{
+    float root, add;
+    if (n <= q->k)
+        return n;
+    const float kth = key_dist(keys[q->k - 1]);
+    rerank_band(v, vectors_code_query(v, q->query), &root, &add);
+    while (n > q->k && key_dist(keys[n - 1]) > kth + root * sqrtf(kth) + add)
+        n--;
+    return n;
+}
+
 /* Of ascending keys [n], n > k: how many are nearer than the k-th by more than the band. */
 static size_t count_sure(const struct vectors *v, const struct code_query *cq,
                          const search_key *keys, size_t k)

@@ -13,6 +13,9 @@ float rerank_error2(const struct vectors *v, const struct code_query *cq);
 /* A vector farther by codes than the k-th by more than root * sqrt(kth) + add is no candidate.
  */
 void rerank_band(const struct vectors *v, const struct code_query *cq, float *root, float *add);
+/* Of keys [n], ascending distances of code space, how many may be among the q->k nearest. */
+size_t rerank_trim(const struct vectors *v, const struct kind_query *q, const search_key *keys,
+                   size_t n);
 /* The k nearest of keys [n], ascending distances of code space, by exact distance at out [k], n
  * at least k; room for slots and dists of all keys in the scratch.  Where ids alone are asked
  * for, those that are nearer than the k-th by more than the band stay in the order of codes. */

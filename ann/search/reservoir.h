@@ -2,7 +2,7 @@
  * most of what comes is kept for a while.
  *
  * Place: search.  Keys are appended until the room is full; then the smallest are selected
- * (Hoare's quickselect) and the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are
+ * and the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are
  * the n smallest of all that were added with a distance of at most the limit at that time, n <=
  * want, in no order; limit is the largest of them if they are `want`. */
 #ifndef KITH_SEARCH_RESERVOIR_H
@@ -11,54 +11,24 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "ann/search/key.h"
+#include "ann/search/order.h"
 
 struct reservoir {
-    search_key *keys; /* [room] */
+    search_key *keys; /* [2 * room] */
     size_t want, room, n;
     float limit;
 };
 
-/* Keys for `want`: so many that a selection costs little for each that is added. */
+/* Keys for `want`: so many that a selection costs little for each that is added, and as many
+ * again to select with. */
 static inline size_t reservoir_room(size_t want)
 {
-    return 2 * want + 64;
+    return 2 * (2 * want + 64);
 }
 
 static inline void reservoir_open(struct reservoir *r, search_key *keys, size_t want)
 {
-    *r = (struct reservoir){keys, want, reservoir_room(want), 0, INFINITY};
-}
-
-/* The `want` smallest of keys [n] to the front; want < n. */
-static inline void reservoir_select(search_key *keys, size_t n, size_t want)
-{
-    size_t low = 0, high = n - 1;
-    while (low < high) {
-        const search_key a = keys[low], b = keys[low + (high - low) / 2], c = keys[high];
-        const search_key most = a > b ? a : b, least = a > b ? b : a;
-        const search_key pivot = c > most ? most : c > least ? c : least;
-        size_t i = low, j = high;
-        while (i <= j) {
-            while (keys[i] < pivot)
-                i++;
-            while (keys[j] > pivot)
-                j--;
-            if (i <= j) {
-                const search_key t = keys[i];
-                keys[i++] = keys[j];
-                keys[j] = t;
-                if (j-- == 0)
-                    break;
-            }
-        }
-        if (j != SIZE_MAX && want <= j)
-            high = j;
-        else if (want >= i)
-            low = i;
-        else
-            return;
-    }
+    *r = (struct reservoir){keys, want, reservoir_room(want) / 2, 0, INFINITY};
 }
 
 static inline void reservoir_cut(struct reservoir *r)
@@ -66,7 +36,7 @@ static inline void reservoir_cut(struct reservoir *r)
     if (r->n < r->want)
         return;
     if (r->n > r->want) {
-        reservoir_select(r->keys, r->n, r->want);
+        keys_select(r->keys, r->n, r->want, r->keys + r->room);
         r->n = r->want;
     }
     search_key most = 0;

@@ -58,13 +58,4 @@ static inline void topk_sort(struct topk *t)
     }
 }
 
-/* Keys [n] of any order, ascending. */
-static inline void sort_keys(search_key *keys, size_t n)
-{
-    struct topk t = {.keys = keys, .k = n, .size = n};
-    for (size_t i = n / 2; i-- > 0;)
-        topk_sift_down(keys, n, i);
-    topk_sort(&t);
-}
-
 #endif
