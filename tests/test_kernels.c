@@ -612,6 +612,9 @@ START_TEST(the_choice_follows_the_environment)
     CHECK_THAT(annk_by_name(ops->name) == ops, "by its name");
     CHECK_THAT(annk_by_name("scalar") == &annk_scalar, "scalar is always there");
     CHECK_THAT(!annk_by_name("") && !annk_by_name("sse"), "no such table");
+    const char *level = getenv("KITH_PREFETCH");
+    CHECK_THAT(!level || strcmp(level, "l2") != 0 || annk_prefetch_l2, "KITH_PREFETCH=l2");
+    CHECK_THAT(!level || strcmp(level, "l1") != 0 || !annk_prefetch_l2, "KITH_PREFETCH=l1");
     if (!asked || !*asked || annk_by_name(asked)) {
         CHECK_THAT(!annk_isa_error(), "%s", annk_isa_error());
         CHECK_THAT(!asked || !*asked || strcmp(asked, ops->name) == 0, "%s", ops->name);

@@ -149,14 +149,6 @@ static inline bool take_nearest(struct walk *w, uint32_t *slot)
 
 /* ---- in rows ---- */
 
-static inline void prefetch_lines(const uint8_t *from, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64) {
-        __builtin_prefetch(from + at);
-        __asm__ volatile("" ::: "memory"); /* some compilers keep the first prefetch alone */
-    }
-}
-
 static void row_query(const struct hnsw *h, const struct code_query *cq, uint8_t *sums,
                       struct annk_row_query *rq)
 {
@@ -229,11 +221,11 @@ static void walk_rows(struct walk *w, const struct annk_row_query *rq)
     uint32_t slot, next;
     if (!take_nearest(w, &slot))
         return;
-    prefetch_lines(hnsw_code_row(w->h, slot), size);
+    annk_prefetch(hnsw_code_row(w->h, slot), size);
     while (w->hops < w->cap) {
         const bool more = take_nearest(w, &next);
         if (more)
-            prefetch_lines(hnsw_code_row(w->h, next), size);
+            annk_prefetch(hnsw_code_row(w->h, next), size);
         look_at_row(w, rq, slot);
         if (!more && !take_nearest(w, &next))
             break;

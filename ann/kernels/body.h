@@ -36,15 +36,12 @@ ALWAYS_INLINE const char *row_at(const void *base, size_t stride, uint32_t slot)
     return (const char *)base + (size_t)slot * stride;
 }
 
-/* The empty asm keeps gcc 12 from merging or dropping the prefetches of a loop. */
+/* Every line of it: where, kernels.h says. */
 ALWAYS_INLINE void prefetch_row(const char *row, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += LINE) {
-        __builtin_prefetch(row + at, 0, 3);
-        __asm__ volatile("");
-    }
+    annk_prefetch(row, bytes);
     if (bytes > 0)
-        __builtin_prefetch(row + bytes - 1, 0, 3); /* a row that straddles one line more */
+        annk_prefetch(row + bytes - 1, 1); /* a row that straddles one line more */
 }
 
 ALWAYS_INLINE size_t prefetch_span(size_t bytes)

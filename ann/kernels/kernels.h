@@ -176,6 +176,31 @@ const struct annk_ops *annk_select(void);
    when it was, or was not set.  Valid after annk_select. */
 const char *annk_isa_error(void);
 
+/*
+ * Whether rows are fetched into the second level of cache rather than the
+ * first.  A row has more lines than the first level has buffers for misses; what
+ * a processor does with the rest differs: docs/kernels.md, "Prefetch".  By
+ * vendor, or as KITH_PREFETCH (l1, l2) asks.  Set by annk_select.
+ */
+extern int annk_prefetch_l2;
+
+/* Fetches every line of bytes from `from` on, a multiple of 64 apart. */
+static inline void annk_prefetch(const void *from, size_t bytes)
+{
+    const char *const p = (const char *)from;
+    /* The empty asm keeps gcc 12 from merging or dropping the prefetches of a loop. */
+    if (annk_prefetch_l2)
+        for (size_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(p + at, 0, 2);
+            __asm__ volatile("");
+        }
+    else
+        for (size_t at = 0; at < bytes; at += 64) {
+            __builtin_prefetch(p + at, 0, 3);
+            __asm__ volatile("");
+        }
+}
+
 /* The table of that name; NULL when this machine or this build lacks it. */
 const struct annk_ops *annk_by_name(const char *name);
 
