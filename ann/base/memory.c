@@ -17,6 +17,8 @@ enum { BUF_NONE, BUF_HEAP, BUF_MAP, BUF_BORROWED };
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MAP_FROM ((size_t)1 << 20) /* smaller arrays come from the heap */
+#define SMALL_TAIL ((size_t)64 << 10) /* a multiple of every system's page */
+#define TAIL_MATTERS (64 * HUGE_PAGE)
 
 static void *(*hook_alloc)(size_t) = malloc;
 static void *(*hook_resize)(void *, size_t) = realloc;
@@ -89,7 +91,16 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
-/* Anonymous memory of `bytes` (a multiple of HUGE_PAGE), aligned to HUGE_PAGE; NULL if none. */
+/* What an array takes in fact: to whole huge pages where that adds little, else the last part of
+ * one is on small pages. */
+static size_t rounded(size_t bytes)
+{
+    return round_up(bytes, bytes < MAP_FROM       ? MEM_ALIGN
+                           : bytes < TAIL_MATTERS ? SMALL_TAIL
+                                                  : HUGE_PAGE);
+}
+
+/* Anonymous memory of `bytes` (a multiple of SMALL_TAIL), aligned to HUGE_PAGE; NULL if none. */
 static void *map_huge(size_t bytes)
 {
     if (injected())
@@ -135,7 +146,7 @@ static void release(void *data, size_t capacity, uint8_t how)
 static ann_err move_to(struct buf *b, size_t capacity)
 {
     const bool map = capacity >= MAP_FROM;
-    capacity = round_up(capacity, map ? HUGE_PAGE : MEM_ALIGN);
+    capacity = rounded(capacity);
     void *data = NULL;
     if (map && b->how == BUF_MAP && !injected()) {
         /* mremap keeps the alignment when it is given an aligned place to move to. */
@@ -209,7 +220,7 @@ bool buf_borrowed(const struct buf *b)
 void buf_shrink(struct buf *b)
 {
     if (b->how == BUF_MAP && b->bytes >= MAP_FROM) {
-        const size_t keep = round_up(b->bytes, HUGE_PAGE);
+        const size_t keep = rounded(b->bytes);
         if (keep < b->capacity) {
             munmap((char *)b->data + keep, b->capacity - keep);
             b->capacity = keep;
