@@ -196,7 +196,7 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
 }
 
 /* One node: its own distance, and its neighbours into the frontier. */
-static inline void look_at_row(struct walk *w, const struct annk_row_query *rq, uint32_t slot)
+static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32_t slot)
 {
     const uint8_t *row = hnsw_code_row(w->h, slot);
     const float own = w->ops->own(rq, row);
@@ -215,17 +215,14 @@ static inline void look_at_row(struct walk *w, const struct annk_row_query *rq, 
 
 /* The next row is fetched while one is looked at, and looked at next, whatever that one brings: a
  * few more hops, none of which waits for memory. */
-static void walk_rows(struct walk *w, const struct annk_row_query *rq)
+static void walk_rows(struct walk *w, struct annk_row_query *rq)
 {
-    const size_t size = w->h->row_size;
     uint32_t slot, next;
     if (!take_nearest(w, &slot))
         return;
-    annk_prefetch(hnsw_code_row(w->h, slot), size);
     while (w->hops < w->cap) {
         const bool more = take_nearest(w, &next);
-        if (more)
-            annk_prefetch(hnsw_code_row(w->h, next), size);
+        rq->next = more ? hnsw_code_row(w->h, next) : NULL;
         look_at_row(w, rq, slot);
         if (!more && !take_nearest(w, &next))
             break;

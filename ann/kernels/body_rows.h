@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "body_nibbles.h"
+#include "kernels.h"
 #include "rows.h"
 
 /* The value of an f16, finite ones alone. */
@@ -203,6 +204,16 @@ static inline float row_own_distance(const struct annk_row_query *q, int32_t nor
     return d > 0 ? d : 0;
 }
 
+/* Of the next row what goes with group g of `step` bytes: fetched all at once, its lines are
+ * more than there are buffers for misses, and nothing else happens until some are free. */
+static inline void row_fetch_next(const struct annk_row_query *q, uint32_t g, size_t step)
+{
+    if (q->next && g == 0)
+        annk_prefetch(q->next, q->padded + step);
+    else if (q->next)
+        annk_prefetch(q->next + q->padded + g * step, step);
+}
+
 #ifndef ANNK_ROWS_VECTORS
 
 static float row_own(const struct annk_row_query *q, const uint8_t *row)
@@ -236,6 +247,7 @@ static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float
     for (uint32_t g = 0; g < q->groups; g++, group += step) {
         uint32_t sums[16], at[16];
         uint16_t factors[32];
+        row_fetch_next(q, g, step);
         memcpy(at, group, sizeof at);
         memcpy(factors, group + 64, sizeof factors);
         row_group_sums(q, group + 128, sums);

@@ -45,6 +45,7 @@ struct annk_row_query {
     float own_norm;       /* distance(q, c) = query_norm + own_norm * sum c^2 */
     float own_dot;        /*                             + own_dot * <c, query> */
     float query_norm;
+    const uint8_t *next;  /* a row that will be read soon, or NULL: scan fetches it */
     float scale, offset;  /* <y, q> ~ scale * (sum of table entries) + offset */
 };
 

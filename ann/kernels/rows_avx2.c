@@ -82,6 +82,7 @@ ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, fl
     for (uint32_t g = 0; g < q->groups; g++, group += step) {
         __m256i sums[2];
         float d[16];
+        row_fetch_next(q, g, step);
         group_sums(q->sums, group + 128, chunks, planes, sums);
         unsigned hits = estimate8(q, group, 0, sums[0], own, limit, d);
         hits |= estimate8(q, group, 8, sums[1], own, limit, d + 8) << 8;

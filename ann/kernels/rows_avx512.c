@@ -206,9 +206,11 @@ ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, fl
     const uint8_t *group = row + q->padded;
     const __m512 o = _mm512_set1_ps(own), most = _mm512_set1_ps(limit);
     size_t n = 0;
-    for (uint32_t g = 0; g < q->groups; g++, group += step)
+    for (uint32_t g = 0; g < q->groups; g++, group += step) {
+        row_fetch_next(q, g, step);
         n += scan_group(q, group, group_sums(q->sums, group + 128, chunks, planes), o, most,
                         visited, dists + n, ids + n);
+    }
     return n;
 }
 

@@ -77,6 +77,7 @@ static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float
         int32x4_t sums[4];
         uint16x4_t near[4];
         float d[16];
+        row_fetch_next(q, g, step);
         group_sums(q->sums, group + 128, chunks, q->planes, sums);
         for (size_t i = 0; i < 4; i++)
             near[i] = estimate4(q, group, 4 * i, sums[i], own, limit, d + 4 * i);
