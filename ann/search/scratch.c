@@ -12,8 +12,8 @@ ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slo
     ann_err err = ANN_OK;
     if (!err && s->visited.bytes < words * sizeof(uint64_t))
         err = buf_resize(&s->visited, words * sizeof(uint64_t));
-    if (!err && s->dirty.bytes < words * sizeof(uint32_t))
-        err = buf_resize(&s->dirty, words * sizeof(uint32_t));
+    if (!err && s->dirty.bytes < (words + 1) * sizeof(uint32_t))
+        err = buf_resize(&s->dirty, (words + 1) * sizeof(uint32_t));
     if (!err && s->keys.bytes < keys * sizeof(search_key))
         err = buf_resize(&s->keys, keys * sizeof(search_key));
     if (!err && s->query.bytes < v->query_bytes)

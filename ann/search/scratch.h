@@ -12,7 +12,7 @@
 
 struct scratch {
     struct buf visited;   /* bitmap of u64 words by slot */
-    struct buf dirty;     /* u32: words of visited that are not zero */
+    struct buf dirty;     /* u32: words of visited that are not zero, and one place */
     size_t dirty_count;
     struct buf keys;      /* beam or top-k: search_key */
     struct buf query;     /* a prepared query */
@@ -29,18 +29,15 @@ ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slo
                         size_t batch);
 void scratch_free(struct scratch *s);
 
-/* Sets the bit of a slot; true if it was clear. */
+/* Sets the bit of a slot; true if it was clear.  Without branches: either is as likely. */
 static inline bool scratch_visit(struct scratch *s, uint32_t slot)
 {
     uint64_t *word = (uint64_t *)s->visited.data + (slot >> 6);
-    const uint64_t bit = UINT64_C(1) << (slot & 63);
-    const uint64_t old = *word;
-    if (old & bit)
-        return false;
-    if (old == 0)
-        ((uint32_t *)s->dirty.data)[s->dirty_count++] = slot >> 6;
+    const uint64_t bit = UINT64_C(1) << (slot & 63), old = *word;
+    ((uint32_t *)s->dirty.data)[s->dirty_count] = slot >> 6;
+    s->dirty_count += old == 0;
     *word = old | bit;
-    return true;
+    return !(old & bit);
 }
 
 void scratch_unvisit(struct scratch *s);
