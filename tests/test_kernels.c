@@ -601,6 +601,48 @@ START_TEST(selection_below_a_limit)
 }
 END_TEST
 
+enum { PICK_SLOTS = 1000 };
+
+/* Of ids some beyond the bitmap, which ends within a word and where a page ends. */
+static void check_pick(const struct annk_ops *ops, size_t n, uint32_t bits, struct guarded g[3])
+{
+    static uint32_t want[2][65536];
+    const size_t words = ((size_t)bits + 63) / 64;
+    uint32_t *ids = (void *)(g[0].last - 4 * n), *out = (void *)(g[2].last - 4 * n);
+    uint64_t *bitmap = (void *)(g[1].last - 8 * words);
+    size_t hits[2] = {0, 0};
+    for (size_t i = 0; i < words; i++)
+        bitmap[i] = (uint64_t)next_u32() << 32 | next_u32();
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = next_u32() % 8 ? next_u32() % PICK_SLOTS : UINT32_MAX - next_u32() % 2;
+        if (ids[i] < bits) {
+            const unsigned set = bitmap[ids[i] / 64] >> ids[i] % 64 & 1;
+            want[set][hits[set]++] = ids[i];
+        }
+    }
+    for (unsigned set = 0; set < 2; set++) {
+        const size_t got = (set ? ops->pick_set : ops->pick_clear)(ids, n, bitmap, bits, out);
+        CHECK_THAT(got == hits[set] && (n == 0 || !memcmp(out, want[set], 4 * got)),
+                   "%s n %zu bits %u, %s: %zu ids, not %zu, or others", ops->name, n, bits,
+                   set ? "set" : "clear", got, hits[set]);
+    }
+}
+
+START_TEST(picks_by_a_bitmap)
+{
+    const struct annk_ops *ops = table(_i);
+    if (!ops)
+        return;
+    static const uint32_t bits[] = {0, 1, 63, 64, 65, 500, PICK_SLOTS};
+    struct guarded g[3] = {guard_new(), guard_new(), guard_new()};
+    for (size_t l = 0; l < LENGTHS; l++)
+        for (size_t b = 0; b < sizeof bits / sizeof bits[0]; b++)
+            check_pick(ops, length_at(l), bits[b], g);
+    for (int i = 0; i < 3; i++)
+        guard_free(&g[i]);
+}
+END_TEST
+
 /* -- Choice -------------------------------------------------------------------------------- */
 
 START_TEST(the_choice_follows_the_environment)
@@ -636,6 +678,7 @@ END_TEST
     X(squared_norms)                                                                        \
     X(first_nonfinite)                                                                      \
     X(selection_below_a_limit)                                                              \
+    X(picks_by_a_bitmap)                                                                    \
     X(the_choice_follows_the_environment)
 
 /* For tests/isa.sh: --best prints the table in use, --has NAME succeeds if it is here. */

@@ -257,4 +257,29 @@ static size_t l2_below_f32(float *dots, const float *norms, float qnorm, size_t 
     return count;
 }
 
+/* A lane's bit is brought to its sign. */
+ALWAYS_INLINE size_t pick(const uint32_t *ids, size_t n, const uint64_t *bitmap, uint64_t flip,
+                          uint32_t bits, uint32_t *out)
+{
+    const __m256i flips = _mm256_set1_epi64x((int64_t)flip), low = _mm256_set1_epi32(31),
+                  last = _mm256_set1_epi32((int)(bits - 1));
+    u32_any *to = (void *)out;
+    size_t count = 0, i = 0;
+    for (; n - i >= 8 && bits > 0; i += 8) {
+        const __m256i at = _mm256_loadu_si256((const void *)(ids + i));
+        const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(at, last), at);
+        const __m256i words = _mm256_xor_si256(
+            flips, _mm256_mask_i32gather_epi32(flips, (const void *)bitmap,
+                                               _mm256_srli_epi32(at, 5), inside, 4));
+        const __m256i left = _mm256_sub_epi32(low, _mm256_and_si256(at, low));
+        unsigned hits = (unsigned)_mm256_movemask_ps(
+            _mm256_castsi256_ps(_mm256_sllv_epi32(words, left)));
+        for (; hits; hits &= hits - 1)
+            to[count++] = ((const u32_any *)ids)[i + (size_t)__builtin_ctz(hits)];
+    }
+    return count + plain_pick(ids + i, n - i, bitmap, flip, bits, out + count);
+}
+
+DEFINE_PICKS(pick)
+
 DEFINE_TABLE(avx2);

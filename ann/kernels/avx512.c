@@ -339,4 +339,29 @@ static size_t l2_below_f32(float *dots, const float *norms, float qnorm, size_t 
     return count;
 }
 
+ALWAYS_INLINE size_t pick(const uint32_t *ids, size_t n, const uint64_t *bitmap, uint64_t flip,
+                          uint32_t bits, uint32_t *out)
+{
+    const __m512i end = _mm512_set1_epi32((int)bits), one = _mm512_set1_epi32(1),
+                  low = _mm512_set1_epi32(31), flips = _mm512_set1_epi64((int64_t)flip);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 lanes = n - i >= 16 ? 0xffff : low16(n - i);
+        const __m512i at = _mm512_maskz_loadu_epi32(lanes, ids + i);
+        const __mmask16 inside = _mm512_mask_cmplt_epu32_mask(lanes, at, end);
+        const __m512i words =
+            _mm512_mask_i32gather_epi32(flips, inside, _mm512_srli_epi32(at, 5), bitmap, 4);
+        const __mmask16 hits =
+            _mm512_test_epi32_mask(_mm512_xor_si512(words, flips),
+                                   _mm512_sllv_epi32(one, _mm512_and_si512(at, low)));
+        const size_t more = (size_t)__builtin_popcount(hits);
+        _mm512_mask_storeu_epi32(out + count, low16(more),
+                                 _mm512_maskz_compress_epi32(hits, at));
+        count += more;
+    }
+    return count;
+}
+
+DEFINE_PICKS(pick)
+
 DEFINE_TABLE(avx512);

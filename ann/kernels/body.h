@@ -263,6 +263,37 @@ MAYBE_UNUSED ALWAYS_INLINE uint64_t hamming_words(const uint8_t *a, const uint8_
     return sum;
 }
 
+/* Those of ids whose bit differs from `flip`'s, without branches: what passes a filter is hard
+ * to foretell. */
+MAYBE_UNUSED ALWAYS_INLINE size_t plain_pick(const uint32_t *ids, size_t n,
+                                             const uint64_t *bitmap, uint64_t flip,
+                                             uint32_t bits, uint32_t *out)
+{
+    const u32_any *v = (const void *)ids;
+    const u64_any *words = (const void *)bitmap;
+    u32_any *to = (void *)out;
+    size_t count = 0;
+    for (size_t i = 0; i < n && bits > 0; i++) {
+        const uint32_t id = v[i], inside = id < bits, at = inside ? id : 0;
+        to[count] = id;
+        count += inside & (uint32_t)((words[at >> 6] ^ flip) >> (at & 63));
+    }
+    return count;
+}
+
+/* Both from PICK, with plain_pick's arguments. */
+#define DEFINE_PICKS(PICK)                                                                  \
+    static size_t pick_set(const uint32_t *ids, size_t n, const uint64_t *bitmap,           \
+                           uint32_t bits, uint32_t *out)                                    \
+    {                                                                                       \
+        return PICK(ids, n, bitmap, 0, bits, out);                                          \
+    }                                                                                       \
+    static size_t pick_clear(const uint32_t *ids, size_t n, const uint64_t *bitmap,         \
+                             uint32_t bits, uint32_t *out)                                  \
+    {                                                                                       \
+        return PICK(ids, n, bitmap, ~UINT64_C(0), bits, out);                               \
+    }
+
 /*
  * The kernels of codes and of their frame lie in files of their own, code_*.c,
  * as external functions whose names carry the instruction set.
@@ -320,6 +351,8 @@ ANNK_CODE_DECLARE(neon)
         .find_nonfinite_f32 = find_nonfinite_f32,                                           \
         .below_f32 = below_f32,                                                             \
         .l2_below_f32 = l2_below_f32,                                                       \
+        .pick_set = pick_set,                                                               \
+        .pick_clear = pick_clear,                                                           \
         ANNK_CODE_MEMBERS(ISA)                                                              \
     }
 

@@ -132,6 +132,16 @@ struct annk_ops {
     size_t (*l2_below_f32)(float *dots, const float *norms, float qnorm, size_t n, float limit,
                            uint32_t *out);
 
+    /*
+     * Writes those of ids [n] that are below `bits` and whose bit in the bitmap
+     * [(bits + 63) / 64] is set (pick_set) or clear (pick_clear), in their
+     * order; returns how many.  out has room for n and does not overlap.
+     */
+    size_t (*pick_set)(const uint32_t *ids, size_t n, const uint64_t *bitmap, uint32_t bits,
+                       uint32_t *out);
+    size_t (*pick_clear)(const uint32_t *ids, size_t n, const uint64_t *bitmap, uint32_t bits,
+                         uint32_t *out);
+
     annk_code_dots_fn code_dots[ANNK_NCODES];
 
     /*

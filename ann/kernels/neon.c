@@ -293,4 +293,6 @@ static size_t l2_below_f32(float *dots, const float *norms, float qnorm, size_t 
     return put_below(v, i, n, limit, out, count);
 }
 
+DEFINE_PICKS(plain_pick)
+
 DEFINE_TABLE(neon);

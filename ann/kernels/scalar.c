@@ -170,4 +170,6 @@ static size_t l2_below_f32(float *dots, const float *norms, float qnorm, size_t 
     return count;
 }
 
+DEFINE_PICKS(plain_pick)
+
 DEFINE_TABLE(scalar);
