@@ -234,9 +234,8 @@ void hnsw_entries_make(struct hnsw *h);
 
 /* walk.c */
 /* Searches on codes, and in rows if they are on: the nearest that may be results, ascending by
- * distance in code space, at keys [width]; how many. */
-size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                 search_key *keys, size_t width);
+ * distance in code space, at s->keys; how many. */
+size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s);
 /* Nodes for each that may be a result. */
 double hnsw_thinned(const struct hnsw *h, const struct kind_query *q);
 /* How much more effort gives the same recall where one of `thin` nodes passes a filter: measured,

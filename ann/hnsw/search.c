@@ -128,7 +128,7 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
     const struct hnsw *h = state;
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     const size_t nodes = (size_t)h->linked + h->removed;
-    const size_t places = h->m0 > SCAN_BATCH ? h->m0 : SCAN_BATCH;
+    const size_t places = 2 * h->m0 > SCAN_BATCH ? 2 * (size_t)h->m0 : SCAN_BATCH;
     *keys = (effort < nodes / 4 ? 4 * effort : nodes) + 2; /* 4: for a filter */
     *batch = 2 * places;
     if (h->vec->codes.type) {
@@ -189,7 +189,7 @@ static void search_codes(const struct hnsw *h, const struct kind_query *q, struc
         return;
     }
     search_key *keys = s->keys.data;
-    const size_t n = hnsw_walk(h, q, s, keys, hnsw_rerank_width(h, q));
+    const size_t n = hnsw_walk(h, q, s);
     if (n < q->k) { /* not all is reachable, or few pass: never fewer than k when k exist */
         scan_search(h->vec, q, s, out, found);
         return;

@@ -258,7 +258,7 @@ ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
     size_t n = 0;
     if (count > effort && count > walk_cost(&w, (double)effort)) {
         if (w.in_walk)
-            n = hnsw_walk(h, q, s, s->keys.data, hnsw_rerank_width(h, q));
+            n = hnsw_walk(h, q, s);
         else
             n = walk(&w, (double)effort);
     }

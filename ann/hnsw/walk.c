@@ -9,37 +9,12 @@
  * of the frontier is, the search ends.  gamma comes from the effort (hnsw_gamma); a number of hops
  * that grows with it is the cap.  With a filter the results that count are those that pass it,
  * and what does not pass stands farther back in the frontier, by as much as the k-th that passes
- * is farther than the k-th of all (docs/hnsw.md, "Filters").
- *
- * The frontier is not sorted: entering it is the store the kernel does anyway, and finding its
- * nearest is a pass over some hundred floats. */
+ * is farther than the k-th of all (docs/hnsw.md, "Filters"). */
 #include <config.h>
 
 #include <math.h>
 
-#include "ann/hnsw/rows.h"
-
-struct walk {
-    const struct hnsw *h;
-    const struct kind_query *q;
-    struct scratch *s;
-    float *dists;      /* the frontier: [room] */
-    uint32_t *ids;     /* [room] */
-    size_t n, room;
-    size_t crowded;    /* so large it is worth dropping what is beyond the limit */
-    search_key *keys;  /* results, ascending: [width] */
-    size_t found, width, k;
-    float gamma, limit; /* farther nodes are not looked at */
-    float aside;        /* 1 without a filter: distances in the frontier of what does not pass
-                           are so much longer, as such nodes are only ways to others */
-    float floor;        /* the limit is at least this */
-    float band;         /* farther ones are no candidates, */
-    float band_root, band_add; /* given the k-th result's distance */
-    uint64_t hops, cap, distances;
-    bool gated;
-    const struct annk_row_ops *ops;
-    float step; /* of the query's code */
-};
+#include "ann/hnsw/walk.h"
 
 /* ---- effort ---- */
 
@@ -62,29 +37,13 @@ float hnsw_gamma(const struct hnsw *h, double effort, double k)
     return (float)(spread_at(h, effort > 1 ? effort : 1) / spread_at(h, k > 1 ? k : 1));
 }
 
-/* ---- frontier and results ---- */
-
-static inline void enter_result(struct walk *w, float dist, uint32_t slot)
-{
-    const search_key key = key_make(dist, slot);
-    if (dist > w->band || (w->found == w->width && key >= w->keys[w->width - 1]))
-        return;
-    size_t at = w->found < w->width ? w->found++ : w->width - 1;
-    for (; at > 0 && w->keys[at - 1] > key; at--)
-        w->keys[at] = w->keys[at - 1];
-    w->keys[at] = key;
-    if (w->found < w->k)
-        return;
-    const float kth = key_dist(w->keys[w->k - 1]), limit = w->gamma * kth;
-    w->limit = limit > w->floor ? limit : w->floor;
-    w->band = kth + w->band_root * sqrtf(kth) + w->band_add;
-}
+/* ---- candidates ---- */
 
 /* Where the nearest are so near that errors of codes hide them, all of them are looked at. */
-static void set_band(struct walk *w, const struct code_query *cq)
+static void set_band(struct walk *w)
 {
-    w->floor = 8 * rerank_error2(w->h->vec, cq);
-    rerank_band(w->h->vec, cq, &w->band_root, &w->band_add);
+    w->floor = 8 * rerank_error2(w->h->vec, w->cq);
+    rerank_band(w->h->vec, w->cq, &w->band_root, &w->band_add);
     w->band = INFINITY;
 }
 
@@ -118,40 +77,12 @@ static void put_aside(struct walk *w, size_t from, size_t m)
             w->dists[i] *= w->aside;
 }
 
-/* Makes room for another row: first what is beyond the limit goes, then the farther half. */
-static void make_room(struct walk *w)
-{
-    w->n = w->ops->keep(w->dists, w->ids, w->n, w->limit);
-    while (w->n > w->room / 2) {
-        double sum = 0;
-        for (size_t i = 0; i < w->n; i++)
-            sum += (double)w->dists[i];
-        const size_t n = w->ops->keep(w->dists, w->ids, w->n, (float)(sum / (double)w->n));
-        w->n = n > 0 && n < w->n ? n : w->room / 2;
-    }
-    w->crowded = 2 * w->n + 64;
-}
-
-/* Takes the nearest of the frontier out; false if there is none within the limit. */
-static inline bool take_nearest(struct walk *w, uint32_t *slot)
-{
-    if (w->n == 0)
-        return false;
-    const size_t at = w->ops->lowest(w->dists, w->n);
-    if (w->dists[at] > w->limit)
-        return false;
-    *slot = w->ids[at];
-    w->n--;
-    w->dists[at] = w->dists[w->n];
-    w->ids[at] = w->ids[w->n];
-    return true;
-}
-
 /* ---- in rows ---- */
 
-static void row_query(const struct hnsw *h, const struct code_query *cq, uint8_t *sums,
-                      struct annk_row_query *rq)
+void hnsw_row_query(const struct walk *w, struct annk_row_query *rq)
 {
+    const struct hnsw *h = w->h;
+    const struct code_query *cq = w->cq;
     const float unit = codes_unit(&h->vec->codes);
     *rq = (struct annk_row_query){
         .query = code_query_high(cq),
@@ -164,7 +95,7 @@ static void row_query(const struct hnsw *h, const struct code_query *cq, uint8_t
         .own_dot = -2 * unit * cq->step,
         .query_norm = cq->norm2,
     };
-    h->row_ops->sums(code_query_high(cq), cq->step, cq->padded, h->planes, sums, rq);
+    w->ops->sums(code_query_high(cq), cq->step, cq->padded, h->planes, w->s->sums.data, rq);
 }
 
 #define STARTS 2 /* of the table's nodes, so many nearest ones */
@@ -177,7 +108,7 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
     all.groups = w->h->entry_groups;
     all.padded = hnsw_entry_padded(w->h);
     /* The sums are the same for any number of planes and dimensions, their offset is not. */
-    w->ops->sums(rq->query, w->step, all.padded, 1, w->s->sums.data, &all);
+    w->ops->sums(rq->query, w->cq->step, all.padded, 1, w->s->sums.data, &all);
     const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY,
                                   w->s->visited.data, w->dists, w->ids);
     if (w->aside > 1)
@@ -202,15 +133,14 @@ static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32
     const float own = w->ops->own(rq, row);
     w->hops++;
     if (may_be_result(w, slot))
-        enter_result(w, own, slot);
+        walk_result(w, own, slot);
     const size_t m = w->ops->scan(rq, row, own, w->limit, w->s->visited.data,
                                   w->dists + w->n, w->ids + w->n);
     const size_t fresh = mark(w, m);
     if (w->aside > 1)
         put_aside(w, w->n, fresh);
     w->n += fresh;
-    if (w->n > w->crowded)
-        make_room(w);
+    walk_make_room(w);
 }
 
 /* The next row is fetched while one is looked at, and looked at next, whatever that one brings: a
@@ -218,13 +148,14 @@ static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32
 static void walk_rows(struct walk *w, struct annk_row_query *rq)
 {
     uint32_t slot, next;
-    if (!take_nearest(w, &slot))
+    float dist;
+    if (!walk_take(w, &slot, &dist))
         return;
     while (w->hops < w->cap) {
-        const bool more = take_nearest(w, &next);
+        const bool more = walk_take(w, &next, &dist);
         rq->next = more ? hnsw_code_row(w->h, next) : NULL;
         look_at_row(w, rq, slot);
-        if (!more && !take_nearest(w, &next))
+        if (!more && !walk_take(w, &next, &dist))
             break;
         slot = next;
     }
@@ -232,19 +163,19 @@ static void walk_rows(struct walk *w, struct annk_row_query *rq)
 
 /* ---- on codes ---- */
 
-static float code_distance(const struct walk *w, const struct code_query *cq, uint32_t slot)
+static float code_distance(const struct walk *w, uint32_t slot)
 {
     float dist;
-    codes_distances(&w->h->vec->codes, cq, &slot, 1, &dist);
+    codes_distances(&w->h->vec->codes, w->cq, &slot, 1, &dist);
     return dist;
 }
 
 /* Greedy descent to level 1: the nearest node found. */
-static uint32_t descend(struct walk *w, const struct code_query *cq, float *dist)
+static uint32_t descend(struct walk *w, float *dist)
 {
     const struct hnsw *h = w->h;
     uint32_t best = h->entry;
-    *dist = code_distance(w, cq, best);
+    *dist = code_distance(w, best);
     for (uint32_t level = h->max_level; level > 0; level--)
         for (bool moved = true; moved;) {
             uint32_t width, n = 0;
@@ -253,7 +184,7 @@ static uint32_t descend(struct walk *w, const struct code_query *cq, float *dist
             const uint32_t *row = hnsw_row(h, best, level, &width);
             while (n < width && row[n] < h->slots)
                 n++;
-            codes_distances(&h->vec->codes, cq, row, n, w->dists);
+            codes_distances(&h->vec->codes, w->cq, row, n, w->dists);
             w->distances += n;
             moved = false;
             for (uint32_t i = 0; i < n; i++)
@@ -266,31 +197,31 @@ static uint32_t descend(struct walk *w, const struct code_query *cq, float *dist
     return best;
 }
 
-static void begin_at_descent(struct walk *w, const struct code_query *cq)
+static void begin_at_descent(struct walk *w)
 {
     float dist;
-    w->ids[0] = descend(w, cq, &dist);
+    w->ids[0] = descend(w, &dist);
     w->dists[0] = dist;
     w->n = 1;
     scratch_visit(w->s, w->ids[0]);
 }
 
 /* Where distances in the frontier are those of codes, not estimates. */
-static void begin_on_codes(struct walk *w, const struct code_query *cq)
+static void begin_on_codes(struct walk *w)
 {
     const struct hnsw *h = w->h;
     if (h->entry_groups > 0) {
         struct annk_row_query rq;
-        row_query(h, cq, w->s->sums.data, &rq);
+        hnsw_row_query(w, &rq);
         begin_at_entries(w, &rq);
-        codes_distances(&h->vec->codes, cq, w->ids, w->n, w->dists);
+        codes_distances(&h->vec->codes, w->cq, w->ids, w->n, w->dists);
         w->distances += w->n;
     } else {
-        begin_at_descent(w, cq);
+        begin_at_descent(w);
     }
     for (size_t i = 0; i < w->n; i++)
         if (may_be_result(w, w->ids[i]))
-            enter_result(w, w->dists[i], w->ids[i]);
+            walk_result(w, w->dists[i], w->ids[i]);
 }
 
 static inline size_t fresh_neighbours(struct walk *w, uint32_t slot)
@@ -308,28 +239,24 @@ static inline size_t fresh_neighbours(struct walk *w, uint32_t slot)
     return n;
 }
 
-static void walk_codes(struct walk *w, const struct code_query *cq)
+static void walk_codes(struct walk *w)
 {
-    const struct hnsw *h = w->h;
     uint32_t slot;
-    while (w->hops < w->cap && take_nearest(w, &slot)) {
-        const size_t m = fresh_neighbours(w, slot);
-        float *dists = w->dists + w->n;
-        uint32_t *ids = w->ids + w->n;
-        codes_distances(&h->vec->codes, cq, ids, m, dists);
-        w->distances += m;
+    float dist;
+    while (w->hops < w->cap && walk_take(w, &slot, &dist)) {
+        const size_t near = walk_distances(w, fresh_neighbours(w, slot));
+        const float *dists = w->dists + w->n;
+        const uint32_t *ids = w->ids + w->n;
         w->hops++;
-        const size_t near = w->ops->keep(dists, ids, m, w->limit);
         for (size_t i = 0; i < near; i++)
             if (may_be_result(w, ids[i]))
-                enter_result(w, dists[i], ids[i]);
+                walk_result(w, dists[i], ids[i]);
         if (w->aside > 1)
             put_aside(w, w->n, near);
         w->n += near;
-        if (w->n > w->crowded)
-            make_room(w);
+        walk_make_room(w);
         if (w->n > 0)
-            __builtin_prefetch(hnsw_row0(h, w->ids[w->n - 1]));
+            __builtin_prefetch(hnsw_row0(w->h, w->ids[w->n - 1]));
     }
 }
 
@@ -343,51 +270,61 @@ double hnsw_thinned(const struct hnsw *h, const struct kind_query *q)
     return passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
 }
 
-size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
-                 search_key *keys, size_t width)
+void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_query *q,
+                     struct scratch *s, double effort, size_t most)
 {
-    const struct vectors *v = h->vec;
-    const struct code_query *cq = vectors_code_query(v, q->query);
-    const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
-    struct walk w = {
+    const double thin = hnsw_thinned(h, q);
+    *w = (struct walk){
         .h = h,
         .q = q,
+        .cq = vectors_code_query(h->vec, q->query),
         .s = s,
         .dists = s->dists.data,
         .ids = s->slots.data,
-        .room = s->dists.bytes / sizeof(float) - h->m0 - 16,
+        .room = s->dists.bytes / sizeof(float) - most,
         .crowded = 256,
-        .keys = keys,
-        .width = width,
+        .keys = s->keys.data,
+        .width = hnsw_rerank_width(h, q),
         .k = q->k,
-        .gamma = hnsw_gamma(h, effort * thin * hnsw_harder(thin), (double)q->k * thin),
+        .gamma = hnsw_gamma(h, effort * thin, (double)q->k * thin),
         .aside = 1,
         .limit = INFINITY,
         .cap = (uint64_t)((double)q->effort * thin * CAP_PER_EFFORT) + 16,
-        .gated = q->allowed || h->removed > 0 || v->live < h->linked,
+        .gated = q->allowed || h->removed > 0 || h->vec->live < h->linked,
         .ops = h->row_ops,
-        .step = cq->step,
     };
-    set_band(&w, cq);
+    set_band(w);
+}
+
+size_t hnsw_walk_end(struct walk *w)
+{
+    scratch_unvisit(w->s);
+    while (w->found > w->k && key_dist(w->keys[w->found - 1]) > w->band)
+        w->found--;
+    w->q->stats->distances += w->distances;
+    w->q->stats->hops += w->hops;
+    return w->found;
+}
+
+size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s)
+{
+    const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
+    struct walk w;
+    hnsw_walk_begin(&w, h, q, s, effort * hnsw_harder(thin), (size_t)h->m0 + 16);
     if (q->allowed)
         w.aside = hnsw_gamma(h, (double)q->k * thin, (double)q->k);
     if (h->rows_on) {
         struct annk_row_query rq;
-        row_query(h, cq, s->sums.data, &rq);
+        hnsw_row_query(&w, &rq);
         if (h->entry_groups > 0)
             begin_at_entries(&w, &rq);
         else
-            begin_at_descent(&w, cq);
+            begin_at_descent(&w);
         walk_rows(&w, &rq);
         w.distances += w.hops;
     } else {
-        begin_on_codes(&w, cq);
-        walk_codes(&w, cq);
+        begin_on_codes(&w);
+        walk_codes(&w);
     }
-    scratch_unvisit(s);
-    while (w.found > w.k && key_dist(keys[w.found - 1]) > w.band)
-        w.found--;
-    q->stats->distances += w.distances;
-    q->stats->hops += w.hops;
-    return w.found;
+    return hnsw_walk_end(&w);
 }

@@ -1,0 +1,101 @@
+/* walk.h - what the walks on codes share: a frontier, the results so far, and when to stop.
+ *
+ * Place: hnsw; of walk.c, which says how a walk ends, and twohop.c.  The frontier is not
+ * sorted: entering it is the store the kernel does anyway, and finding its nearest is a pass
+ * over some hundred floats. */
+#ifndef KITH_HNSW_WALK_H
+#define KITH_HNSW_WALK_H
+
+#include "ann/hnsw/rows.h"
+
+struct walk {
+    const struct hnsw *h;
+    const struct kind_query *q;
+    const struct code_query *cq;
+    struct scratch *s;
+    float *dists;  /* the frontier: [room], and place for what one node adds */
+    uint32_t *ids; /* likewise */
+    size_t n, room;
+    size_t crowded;   /* so large it is worth dropping what is beyond the limit */
+    search_key *keys; /* results, ascending: [width] */
+    size_t found, width, k;
+    float gamma, limit; /* farther nodes are not looked at */
+    float aside;        /* 1 without a filter: distances in the frontier of what does not pass
+                           are so much longer, as such nodes are only ways to others */
+    float floor;        /* the limit is at least this */
+    float band;         /* farther ones are no candidates, */
+    float band_root, band_add; /* given the k-th result's distance */
+    uint64_t hops, cap, distances;
+    bool gated;
+    const struct annk_row_ops *ops;
+};
+
+/* walk.c */
+/* An empty walk as far as this effort looks among all nodes (where one of `thin` may be a
+ * result, effort * thin of them); `most` nodes may enter the frontier at once. */
+void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_query *q,
+                     struct scratch *s, double effort, size_t most);
+/* Drops results that are no candidates any more, and counts; how many are left. */
+size_t hnsw_walk_end(struct walk *w);
+void hnsw_row_query(const struct walk *w, struct annk_row_query *rq);
+
+static inline void walk_result(struct walk *w, float dist, uint32_t slot)
+{
+    const search_key key = key_make(dist, slot);
+    if (dist > w->band || (w->found == w->width && key >= w->keys[w->width - 1]))
+        return;
+    size_t at = w->found < w->width ? w->found++ : w->width - 1;
+    for (; at > 0 && w->keys[at - 1] > key; at--)
+        w->keys[at] = w->keys[at - 1];
+    w->keys[at] = key;
+    if (w->found < w->k)
+        return;
+    const float kth = key_dist(w->keys[w->k - 1]), limit = w->gamma * kth;
+    w->limit = limit > w->floor ? limit : w->floor;
+    w->band = kth + w->band_root * sqrtf(kth) + w->band_add;
+}
+
+/* Makes room for another row: first what is beyond the limit goes, then the farther half. */
+static inline void walk_make_room(struct walk *w)
+{
+    if (w->n <= w->crowded)
+        return;
+    w->n = w->ops->keep(w->dists, w->ids, w->n, w->limit);
+    while (w->n > w->room / 2) {
+        double sum = 0;
+        for (size_t i = 0; i < w->n; i++)
+            sum += (double)w->dists[i];
+        const size_t n = w->ops->keep(w->dists, w->ids, w->n, (float)(sum / (double)w->n));
+        w->n = n > 0 && n < w->n ? n : w->room / 2;
+    }
+    w->crowded = 2 * w->n + 64 < w->room ? 2 * w->n + 64 : w->room;
+}
+
+/* Takes the nearest of the frontier out; false if there is none within the limit. */
+static inline bool walk_take(struct walk *w, uint32_t *slot, float *dist)
+{
+    if (w->n == 0)
+        return false;
+    const size_t at = w->ops->lowest(w->dists, w->n);
+    if (w->dists[at] > w->limit)
+        return false;
+    *slot = w->ids[at];
+    *dist = w->dists[at];
+    w->n--;
+    w->dists[at] = w->dists[w->n];
+    w->ids[at] = w->ids[w->n];
+    return true;
+}
+
+/* Distances of ids [m] behind the frontier; how many are within the limit, the first of them.
+ */
+static inline size_t walk_distances(struct walk *w, size_t m)
+{
+    float *dists = w->dists + w->n;
+    uint32_t *ids = w->ids + w->n;
+    codes_distances(&w->h->vec->codes, w->cq, ids, m, dists);
+    w->distances += m;
+    return w->ops->keep(dists, ids, m, w->limit);
+}
+
+#endif
