@@ -448,6 +448,84 @@ START_TEST(filters_find_all_there_is)
 }
 END_TEST
 
+static const char *const walkers[] = {
+    "hnsw,m=6,metric=l2",
+    "hnsw,m=6,metric=cosine,codes=sq4",
+    "hnsw,m=6,metric=ip,profile=fast",
+    "hnsw,m=6,metric=l2,profile=fast,codes=1bit",
+    "hnsw,m=6,metric=l2,codes=none",
+};
+#define WALKERS (int)(sizeof walkers / sizeof *walkers)
+
+/* Of what passes a tenth is removed after the filter was made, or gets another vector: in o is
+ * what stays. */
+static void thin_out(ann_index *ix, const struct passing *p, size_t n, struct oracle *o)
+{
+    for (ann_id id = 0, count = 0; id < n; id++) {
+        if (!passes((void *)(uintptr_t)p, id))
+            continue;
+        if (count % 20 == 3)
+            ok(ann_remove(ix, 1, &id, NULL));
+        else if (count % 20 == 13)
+            ok(ann_update(ix, view_of(p->x + id * DIM, 1), &id));
+        else
+            oracle_put_stored(o, ix, id);
+        count++;
+    }
+}
+
+/* Where a quarter passes, by chance or all of one side, a search walks over what passes alone. */
+START_TEST(filters_are_walked)
+{
+    const size_t n = 6000;
+    float *x = graph_clusters(n, DIM, 30, 13), *sorted = malloc(n * sizeof *sorted);
+    ann_options options = ANN_OPTIONS_INIT;
+    ann_search_stats stats = {0};
+    ann_search_params sp = ANN_SEARCH_PARAMS_INIT;
+    ann_filter *f = NULL;
+    ann_index *ix = NULL;
+    options.dim = DIM;
+    ok(ann_options_parse(&options, walkers[_i / 2]));
+    ok(ann_create(&options, &ix));
+    ok(ann_add(ix, view_of(x, n), NULL));
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = x[i * DIM];
+    qsort(sorted, n, sizeof *sorted, by_first);
+    struct passing p = {x, 4, 1, _i % 2, sorted[n / 4]};
+    ok(ann_filter_from_callback(ix, passes, &p, &f));
+    struct oracle *o = oracle_new(options.metric, DIM);
+    thin_out(ix, &p, n, o);
+    sp.filter = f;
+    sp.k = K;
+    sp.effort = 20;
+    sp.stats = &stats;
+    double sum = 0;
+    for (size_t q = 0; q < QUERIES; q++) {
+        ann_id ids[K];
+        float dists[K];
+        char why[200];
+        size_t count;
+        struct oracle_near *truth = oracle_sorted(o, queries + q * DIM, NULL, NULL, &count);
+        ok(ann_search(ix, view_of(queries + q * DIM, 1), &sp, ids, dists));
+        const double share =
+            oracle_compare(o, queries + q * DIM, truth, count, ids, dists, K, why);
+        ck_assert_msg(share >= 0, "%s", why);
+        sum += share;
+        free(truth);
+    }
+    if (getenv("KITH_TEST_SHOW"))
+        fprintf(stderr, "%s, filter %d: %.4f, %d scans, %d distances\n", walkers[_i / 2],
+                _i % 2, sum / QUERIES, (int)stats.exact, (int)(stats.distances / QUERIES));
+    ck_assert_msg(stats.exact < QUERIES / 20, "%d scans", (int)stats.exact);
+    ck_assert_msg(sum / QUERIES >= 0.9, "%s: recall %.4f", walkers[_i / 2], sum / QUERIES);
+    ann_filter_close(f);
+    oracle_free(o);
+    ann_close(ix);
+    free(sorted);
+    free(x);
+}
+END_TEST
+
 START_TEST(filter_from_ids)
 {
     float *x = graph_clusters(N, DIM, 30, 12), dists[K];
@@ -659,6 +737,7 @@ int main(void)
     c = tcase_create("searches");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_loop_test(c, filters_find_all_there_is, 0, 10);
+    tcase_add_loop_test(c, filters_are_walked, 0, 2 * WALKERS);
     tcase_add_test(c, filter_from_ids);
     tcase_add_loop_test(c, range_is_complete, 0, 3);
     tcase_add_loop_test(c, iterator_gives_all_once, 0, 2);

@@ -5,8 +5,10 @@
  *
  * graph.c memory, rows, levels   select.c choosing neighbours   build.c adding in batches
  * find.c near neighbours of a stored vector, workers' memory
- * search.c queries   remove.c removal, repair, renumbering   reach.c every node reachable
- * spread.c what effort means   check.c soundness   hnsw_file.c sections and the kind table
+ * search.c queries   walk.c, walk.h on codes and in rows   sieve.c with a filter
+ * twohop.c over what passes it   remove.c removal, repair, renumbering
+ * reach.c every node reachable   spread.c what effort means   check.c soundness
+ * hnsw_file.c sections and the kind table
  *
  * Invariants: a row's links are distinct, not its own slot, slots of nodes in the graph whose
  * level is at least the row's; they stand at the front, HNSW_NONE behind them.  entry is in the
@@ -238,8 +240,7 @@ void hnsw_entries_make(struct hnsw *h);
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s);
 /* Nodes for each that may be a result. */
 double hnsw_thinned(const struct hnsw *h, const struct kind_query *q);
-/* How much more effort gives the same recall where one of `thin` nodes passes a filter: measured,
- * 2 for 10. */
+/* How much more effort gives hnsw_walk the same recall where one of `thin` nodes passes a filter. */
 static inline double hnsw_harder(double thin)
 {
     return exp2(0.3 * log2(thin));
@@ -259,6 +260,12 @@ ann_err hnsw_search(const void *state, const struct kind_query *q, struct scratc
 /* Candidates that a walk on codes may come with: many where codes do not tell them apart. */
 size_t hnsw_rerank_width(const struct hnsw *h, const struct kind_query *q);
 void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, size_t *batch);
+
+/* twohop.c: searches among what passes a filter, on codes (and in rows if they are on) as
+ * hnsw_walk does, else into a beam. */
+size_t hnsw_two_hops(const struct hnsw *h, const struct kind_query *q, struct scratch *s);
+void hnsw_two_hops_beam(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                        struct beam *b);
 
 /* sieve.c: searches with a filter. */
 ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,

@@ -129,7 +129,7 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
     const size_t effort = q->effort > q->k ? q->effort : q->k;
     const size_t nodes = (size_t)h->linked + h->removed;
     const size_t places = 2 * h->m0 > SCAN_BATCH ? 2 * (size_t)h->m0 : SCAN_BATCH;
-    *keys = (effort < nodes / 4 ? 4 * effort : nodes) + 2; /* 4: for a filter */
+    *keys = (effort < nodes ? effort : nodes) + 2;
     *batch = 2 * places;
     if (h->vec->codes.type) {
         *keys = hnsw_rerank_width(h, q) + 1;
