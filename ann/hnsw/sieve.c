@@ -60,19 +60,6 @@ static void scan_codes(const struct sieve *w, struct topk *t)
     topk_sort(t);
 }
 
-/* Of ascending keys [n] those that may be among the k nearest. */
-static size_t trim(const struct sieve *w, const search_key *keys, size_t n)
-{
-    float root, add;
-    if (n <= w->q->k)
-        return n;
-    const float kth = key_dist(keys[w->q->k - 1]);
-    rerank_band(w->h->vec, w->cq, &root, &add);
-    while (n > w->q->k && key_dist(keys[n - 1]) > kth + root * sqrtf(kth) + add)
-        n--;
-    return n;
-}
-
 static void scan(const struct sieve *w, search_key *out, size_t *found)
 {
     const size_t k = w->q->k, room = w->s->keys.bytes / sizeof(search_key);
@@ -82,7 +69,7 @@ static void scan(const struct sieve *w, search_key *out, size_t *found)
         return;
     }
     scan_codes(w, &t);
-    const size_t n = trim(w, t.keys, t.size);
+    const size_t n = rerank_trim(w->h->vec, w->q, t.keys, t.size);
     if (n == t.k) { /* codes do not tell so many apart */
         scan_search(w->h->vec, w->q, w->s, out, found);
         return;
@@ -133,7 +120,7 @@ ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
     }
     *found = q->k;
     if (coded)
-        rerank(h->vec, q, s, s->keys.data, trim(&w, s->keys.data, n), q->k, out);
+        rerank(h->vec, q, s, s->keys.data, rerank_trim(h->vec, q, s->keys.data, n), q->k, out);
     else
         memcpy(out, s->keys.data, q->k * sizeof *out);
     return ANN_OK;

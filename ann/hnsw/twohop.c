@@ -183,12 +183,10 @@ static void hop_on_codes(struct walk *w, struct finds *f)
     }
 }
 
-/* The next row is fetched while one is looked at, as in walk.c, but for the node's own code:
- * its distance is known. */
+/* The next row is fetched while one is looked at, as in walk.c. */
 static void hop_in_rows(struct walk *w, struct finds *f)
 {
     const struct hnsw *h = w->h;
-    const size_t code = h->vec->codes.frame.padded;
     struct annk_row_query rq;
     uint32_t slot, next;
     float dist, next_dist;
@@ -197,8 +195,7 @@ static void hop_in_rows(struct walk *w, struct finds *f)
         return;
     while (w->hops < w->cap) {
         const bool more = walk_take(w, &next, &next_dist);
-        if (more)
-            annk_prefetch(hnsw_code_row(h, next) + code, h->row_size - code);
+        rq.next = more ? hnsw_code_row(h, next) : NULL;
         f->fresh = w->ids + w->n;
         find_near(f, w, &rq, slot, dist);
         w->hops++;
