@@ -14,7 +14,7 @@
 
 #define LISTS_BY_ROOT  2     /* nlist is about so many times the root of the vectors */
 #define LEAST_PER_LIST 32    /* vectors trained on, or there are fewer lists */
-#define PER_LIST       64    /* vectors learned from for each list, at most */
+#define PER_LIST       256   /* vectors learned from for each list, at most */
 #define CODES_LEARN    65536 /* vectors that codebooks are learned from, at most */
 #define FRAME_LEARN    16384
 #define OPQ_ROUNDS     8
