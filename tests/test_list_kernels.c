@@ -134,14 +134,10 @@ static unsigned code_of(const struct sample *s, size_t i, uint32_t sub)
     const uint8_t *const c = from + sub / 4 * 3 * width;
     const unsigned a = c[0], b = c[width], d = c[2 * width];
     switch (sub % 4) {
-    case 0:
-        return a & 63;
-    case 1:
-        return b & 63;
-    case 2:
-        return d & 63;
-    default:
-        return a >> 6 | b >> 6 << 2 | d >> 6 << 4;
+    case 0: return a & 63;
+    case 1: return b & 63;
+    case 2: return d & 63;
+    default: return a >> 6 | b >> 6 << 2 | d >> 6 << 4;
     }
 }
 
@@ -210,9 +206,8 @@ static void check_scan(const struct annk_list_ops *ops, struct sample *s, float 
         }
         CHECK_THAT(place == i && d == want,
                    "%s %u bits, m %u, n %zu, %zu to %zu, place %zu: [%zu] of %zu is %.9g at "
-                   "%u, not %.9g",
-                   ops->name, s->q.bits, s->q.m, run->n, run->first, run->last, i, at, n,
-                   (double)d, place, (double)want);
+                   "%u, not %.9g", ops->name, s->q.bits, s->q.m, run->n, run->first, run->last,
+                   i, at, n, (double)d, place, (double)want);
         at++;
     }
     CHECK_THAT(n == at, "%s %u bits, m %u, n %zu, %zu to %zu: %zu results, not %zu", ops->name,
@@ -346,8 +341,8 @@ START_TEST(estimates)
             if (isnan(b))
                 continue;
             const double want = base + b + add, off = at < got ? dists[at] - want : NAN;
-            const bool same =
-                isinf(b) ? dists[at] == b : fabs(off) <= 2.5e-7 * (fabs(base) + fabs(b) + add);
+            const bool same = isinf(b) ? dists[at] == b
+                                       : fabs(off) <= 2.5e-7 * (fabs(base) + fabs(b) + add);
             CHECK_THAT(at < got && places[at] == i && same, "%s place %zu of %zu: %g, not %g",
                        ops->name, i, n, at < got ? (double)dists[at] : 0.0, want);
             at++;
@@ -562,14 +557,14 @@ START_TEST(quantised_tables)
 }
 END_TEST
 
-#define ALL_TESTS(X)                                                                           \
-    X(sums_are_exact)                                                                          \
-    X(many_subspaces)                                                                          \
-    X(no_overflow)                                                                             \
-    X(estimates)                                                                               \
-    X(batches)                                                                                 \
-    X(centroids)                                                                               \
-    X(products_of_codebooks)                                                                   \
+#define ALL_TESTS(X)                                                                        \
+    X(sums_are_exact)                                                                       \
+    X(many_subspaces)                                                                       \
+    X(no_overflow)                                                                          \
+    X(estimates)                                                                            \
+    X(batches)                                                                              \
+    X(centroids)                                                                            \
+    X(products_of_codebooks)                                                                \
     X(quantised_tables)
 
 KERNEL_TESTS_MAIN("list_kernels", ALL_TESTS, no_answer)

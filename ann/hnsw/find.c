@@ -10,6 +10,7 @@
 
 #include "ann/base/error.h"
 #include "ann/hnsw/hnsw.h"
+#include "ann/search/order.h"
 
 const void *hnsw_slot_query(const struct hnsw *h, uint32_t slot, void *room)
 {
@@ -148,13 +149,7 @@ static size_t entering(const struct beam *b, struct hnsw_worker *w, const uint32
         fresh[count] = key;
         count += key < worst;
     }
-    for (size_t i = 1; i < count; i++) {
-        const search_key key = fresh[i];
-        size_t at = i;
-        for (; at > 0 && fresh[at - 1] > key; at--)
-            fresh[at] = fresh[at - 1];
-        fresh[at] = key;
-    }
+    keys_insertion_sort(fresh, count);
     return count;
 }
 
@@ -200,8 +195,7 @@ void hnsw_find(const struct hnsw *h, const void *query, uint32_t level, search_k
         const size_t n = unseen(w, row, width);
         hnsw_enter(h, query, w->noted + w->noted_count - n, n, b, w);
         if (level == 0 && beam_peek(b, &ahead))
-            for (uint32_t i = 0; i < h->m0; i += 16)
-                __builtin_prefetch(hnsw_row0(h, ahead) + i);
+            hnsw_fetch_links(h, ahead);
     }
     hnsw_unvisit(w);
 }

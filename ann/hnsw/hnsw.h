@@ -78,6 +78,12 @@ static inline uint32_t *hnsw_row0(const struct hnsw *h, uint32_t slot)
     return (uint32_t *)h->links.data + (size_t)slot * h->m0;
 }
 
+/* Level-0 links that are read soon. */
+static inline void hnsw_fetch_links(const struct hnsw *h, uint32_t slot)
+{
+    annk_prefetch(hnsw_row0(h, slot), h->m0 * sizeof(uint32_t));
+}
+
 static inline uint32_t hnsw_level(const struct hnsw *h, uint32_t slot)
 {
     return ((const uint8_t *)h->level.data)[slot];
@@ -240,7 +246,8 @@ void hnsw_entries_make(struct hnsw *h);
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s);
 /* Nodes for each that may be a result. */
 double hnsw_thinned(const struct hnsw *h, const struct kind_query *q);
-/* How much more effort gives hnsw_walk the same recall where one of `thin` nodes passes a filter. */
+/* How much more effort gives hnsw_walk the same recall where one of `thin` nodes passes a
+ * filter. */
 static inline double hnsw_harder(double thin)
 {
     return exp2(0.3 * log2(thin));

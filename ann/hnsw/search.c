@@ -12,12 +12,6 @@
 #include "ann/hnsw/hnsw.h"
 #include "ann/search/scan.h"
 
-static inline void prefetch_row(const uint32_t *row, uint32_t width)
-{
-    for (uint32_t i = 0; i < width; i += 16)
-        __builtin_prefetch(row + i);
-}
-
 /* The neighbours not visited yet, at s->slots; how many.  A file that changes beneath a mapping
  * must not lead out of the arrays, so each id is compared with the number of slots. */
 static inline size_t fresh_neighbours(const struct hnsw *h, const uint32_t *row, uint32_t width,
@@ -56,7 +50,7 @@ static void search_level(const struct hnsw *h, const void *query, uint32_t level
         for (size_t i = 0; i < n; i++)
             beam_insert(b, key_make(dists[i], slots[i]));
         if (level == 0 && beam_peek(b, &ahead))
-            prefetch_row(hnsw_row0(h, ahead), h->m0);
+            hnsw_fetch_links(h, ahead);
         distances += n;
         hops++;
     }

@@ -9,7 +9,6 @@
  * scan: never fewer than k when k exist. */
 #include <config.h>
 
-#include <math.h>
 #include <string.h>
 
 #include "ann/hnsw/hnsw.h"
@@ -120,7 +119,7 @@ ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
     }
     *found = q->k;
     if (coded)
-        rerank(h->vec, q, s, s->keys.data, rerank_trim(h->vec, q, s->keys.data, n), q->k, out);
+        rerank(h->vec, q, s, s->keys.data, n, q->k, out);
     else
         memcpy(out, s->keys.data, q->k * sizeof *out);
     return ANN_OK;

@@ -47,11 +47,6 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
     };
 }
 
-static inline void fetch_links(const struct hnsw *h, uint32_t slot)
-{
-    annk_prefetch(hnsw_row0(h, slot), h->m0 * sizeof(uint32_t));
-}
-
 /* Slots evenly over what passes, at most SEEDS. */
 static void find_seeds(struct finds *f)
 {
@@ -105,10 +100,10 @@ static void find(struct finds *f, uint32_t slot)
     const size_t n = h->vec->ops->pick_clear(hnsw_row0(h, slot), h->m0, f->s->visited.data,
                                              h->slots, f->others);
     for (size_t i = 0; i < AHEAD && i < n; i++)
-        fetch_links(h, f->others[i]);
+        hnsw_fetch_links(h, f->others[i]);
     for (size_t i = 0; i < n && passing < f->enough; i++) {
         if (i + AHEAD < n)
-            fetch_links(h, f->others[i + AHEAD]);
+            hnsw_fetch_links(h, f->others[i + AHEAD]);
         scratch_visit(f->s, f->others[i]);
         passing += find_passing(f, f->others[i]);
         f->q->stats->hops++;
@@ -151,7 +146,7 @@ static void find_near(struct finds *f, struct walk *w, const struct annk_row_que
         f->n += scratch_visit(f->s, to);
     }
     for (size_t i = 0; i < n; i++)
-        fetch_links(f->h, key_slot(others[i]));
+        hnsw_fetch_links(f->h, key_slot(others[i]));
     for (size_t i = 0; i < n && f->n < f->enough; i++) {
         scratch_visit(f->s, key_slot(others[i]));
         (void)find_passing(f, key_slot(others[i]));
@@ -244,7 +239,7 @@ void hnsw_two_hops_beam(const struct hnsw *h, const struct kind_query *q, struct
         q->stats->hops++;
         enter_beam(&f, b);
         if (beam_peek(b, &ahead))
-            fetch_links(h, ahead);
+            hnsw_fetch_links(h, ahead);
     }
     scratch_unvisit(s);
     for (size_t i = 0; i < b->size; i++)

@@ -58,7 +58,7 @@ ann_err ivf_coarse_make(struct ivfpq *h)
 
 static size_t code_bytes(const struct ivfpq *h)
 {
-    return (4 * h->table_groups + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+    return ivf_rounded(4 * h->table_groups);
 }
 
 size_t ivf_coarse_bytes(const struct ivfpq *h)
@@ -103,10 +103,7 @@ static float guess_bound(const struct ivfpq *h, const float *dists, size_t most,
     for (size_t i = 0; i < n; i++)
         keys[i] = key_make(dists[i * SAMPLED], 0);
     keys_select(keys, n, want, spare);
-    search_key last = 0;
-    for (size_t i = 0; i < want; i++)
-        last = keys[i] > last ? keys[i] : last;
-    return key_dist(last);
+    return key_dist(keys_largest(keys, want));
 }
 
 size_t ivf_coarse_next(const struct ivfpq *h, float *dists, float bound, size_t most,

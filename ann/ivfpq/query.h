@@ -46,6 +46,12 @@ struct ivf_query {
     double raw_scale, raw_shift;
 };
 
+/* Bytes that a piece of a query's room takes. */
+static inline size_t ivf_rounded(size_t bytes)
+{
+    return (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+}
+
 /* ---- coarse.c ---- */
 
 /* Bytes of a query's distances of centroids, and of what finding them needs for a moment. */

@@ -51,23 +51,18 @@ struct ivf_effort ivf_effort(const struct ivfpq *h, const struct kind_query *q)
 
 /* ---- a query's room ---- */
 
-static size_t rounded(size_t bytes)
-{
-    return (bytes + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
-}
-
 size_t ivf_query_bytes(const struct ivfpq *h, size_t depth)
 {
-    return rounded(h->dim * sizeof(float)) +
-           rounded(((size_t)h->pq.m << h->pq.bits) * sizeof(float)) +
-           rounded((size_t)h->m << h->pq.bits) + rounded(h->m) + rounded(ivf_coarse_bytes(h)) +
-           rounded(reservoir_room(depth) * sizeof(search_key));
+    return ivf_rounded(h->dim * sizeof(float)) +
+           ivf_rounded(((size_t)h->pq.m << h->pq.bits) * sizeof(float)) +
+           ivf_rounded((size_t)h->m << h->pq.bits) + ivf_rounded(h->m) + ivf_rounded(ivf_coarse_bytes(h)) +
+           ivf_rounded(reservoir_room(depth) * sizeof(search_key));
 }
 
 static void *carve(char **at, size_t bytes)
 {
     void *piece = *at;
-    *at += rounded(bytes);
+    *at += ivf_rounded(bytes);
     return piece;
 }
 
@@ -85,7 +80,7 @@ void ivf_query_lay(const struct ivfpq *h, size_t depth, void *room, struct ivf_q
 size_t ivf_query_desk(const struct ivfpq *h)
 {
     const size_t coarse = ivf_coarse_desk(h), turned = h->dim * sizeof(float);
-    return rounded(coarse > turned ? coarse : turned);
+    return ivf_rounded(coarse > turned ? coarse : turned);
 }
 
 void ivf_query_open(const struct ivfpq *h, const void *query, void *desk, struct ivf_query *out)
@@ -137,7 +132,13 @@ static float fine_distance(const struct ivfpq *h, const struct ivf_query *iq,
     return sum > 0 ? (float)sum : 0;
 }
 
-/* Where every entry lives and nothing else is asked of it: the usual case. */
+/* Every entry lives, and nothing else is asked of it: the usual case. */
+static bool every_entry_counts(const struct ivfpq *h, const struct kind_query *q,
+                               const struct scratch *s)
+{
+    return !h->asked.soar && s->dirty_count == 0 && !q->allowed && h->entries == h->vec->live;
+}
+
 static void take_all(const struct ivfpq *h, struct ivf_query *iq, const struct ivf_list *list,
                      const float *dists, const uint32_t *places, size_t n)
 {
@@ -154,15 +155,14 @@ static void take_all(const struct ivfpq *h, struct ivf_query *iq, const struct i
  * so that distances in floats are taken of few. */
 static float first_limit(const struct ivf_query *iq, const float *dists, size_t n)
 {
-    search_key keys[IVF_SHORT], spare[IVF_SHORT], most = 0;
+    search_key keys[IVF_SHORT], spare[IVF_SHORT];
     if (iq->slack == 0 || iq->found.limit < INFINITY || n <= iq->found.want || n > IVF_SHORT)
-        return iq->found.limit + iq->slack;
+        return INFINITY;
     for (size_t i = 0; i < n; i++)
         keys[i] = key_make(dists[i], 0);
     keys_select(keys, n, iq->found.want, spare);
-    for (size_t i = 0; i < iq->found.want; i++)
-        most = keys[i] > most ? keys[i] : most;
-    return key_dist(most) + 2 * iq->slack; /* each may be off by the slack, either way */
+    /* Each may be off by the slack, either way. */
+    return key_dist(keys_largest(keys, iq->found.want)) + 2 * iq->slack;
 }
 
 static void take_some(const struct ivfpq *h, const struct kind_query *q, struct scratch *s,
@@ -170,8 +170,7 @@ static void take_some(const struct ivfpq *h, const struct kind_query *q, struct 
                       const float *dists, const uint32_t *places, size_t n)
 {
     const bool marks = h->asked.soar || s->dirty_count > 0;
-    const bool all_count = !marks && !q->allowed && h->entries == h->vec->live;
-    const float first = all_count ? first_limit(iq, dists, n) : INFINITY;
+    const float first = every_entry_counts(h, q, s) ? first_limit(iq, dists, n) : INFINITY;
     for (size_t i = 0; i < n; i++) {
         float dist = dists[i];
         if (dist > iq->found.limit + iq->slack || dist > first)
@@ -194,8 +193,7 @@ void ivf_query_take(const struct ivfpq *h, const struct kind_query *q, struct sc
                     struct ivf_query *iq, const struct ivf_list *list, float base,
                     const float *dists, const uint32_t *places, size_t n)
 {
-    const bool marks = h->asked.soar || s->dirty_count > 0;
-    if (!marks && !q->allowed && iq->slack == 0 && h->entries == h->vec->live)
+    if (iq->slack == 0 && every_entry_counts(h, q, s))
         take_all(h, iq, list, dists, places, n);
     else
         take_some(h, q, s, iq, list, base, dists, places, n);

@@ -307,7 +307,7 @@ static void list_coarse(const struct annk_coarse_query *q, size_t nq, const uint
                                                    .scan = list_scan,                       \
                                                    .scan_batch = list_scan_batch,           \
                                                    .products = list_products,               \
-                                                   .quantise = list_quantise,             \
+                                                   .quantise = list_quantise,               \
                                                    .coarse = list_coarse}
 
 #endif

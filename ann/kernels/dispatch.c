@@ -1,7 +1,8 @@
 /*
  * The choice of a kernel table: once, at the first call, from what the CPU
  * reports (CPUID) and what the operating system saves on a switch (XGETBV).
- * Each feature is asked for by its own bit, never inferred from a family.
+ * Each feature is asked for by its own bit, never inferred from a family; the
+ * vendor says no more than where rows are best fetched to.
  *
  * Compiled with the baseline flags, so that it runs on every machine.
  */
@@ -59,8 +60,8 @@ static int all_set(uint32_t value, uint32_t bits)
 static int prefers_l2(void)
 {
     uint32_t eax, ebx, ecx, edx;
-    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && memcmp(&ebx, "Auth", 4) == 0 &&
-           memcmp(&edx, "enti", 4) == 0 && memcmp(&ecx, "cAMD", 4) == 0;
+    return __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx &&
+           ecx == signature_AMD_ecx && edx == signature_AMD_edx;
 }
 
 static int has_avx2(void)

@@ -50,6 +50,15 @@ static inline size_t keys_halve(search_key *keys, size_t n, search_key *spare)
     return equal < n ? equal : 0;
 }
 
+/* The largest of keys [n]; 0: there are none. */
+static inline search_key keys_largest(const search_key *keys, size_t n)
+{
+    search_key most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = keys[i] > most ? keys[i] : most;
+    return most;
+}
+
 /* The `want` smallest of keys [n] to the front, in no order; the others are lost.  spare [n].
  */
 static inline void keys_select(search_key *keys, size_t n, size_t want, search_key *spare)
@@ -69,6 +78,7 @@ static inline void keys_select(search_key *keys, size_t n, size_t want, search_k
     }
 }
 
+/* Keys [n] ascending: few, or nearly in order. */
 static inline void keys_insertion_sort(search_key *keys, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
@@ -80,8 +90,8 @@ static inline void keys_insertion_sort(search_key *keys, size_t n)
     }
 }
 
-/* Keys [n] ascending; spare [n].  The shorter side is done by the loop's next turn only after
- * the longer one waits in a stack of at most as many parts as n has bits. */
+/* Keys [n] ascending; spare [n].  The shorter side is next, and the longer one waits, so that no
+ * more parts wait than n has bits. */
 static inline void keys_sort(search_key *keys, size_t n, search_key *spare)
 {
     enum { FEW = 12, DEEP = 64 };

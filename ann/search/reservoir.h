@@ -1,10 +1,10 @@
 /* reservoir.h - the `want` smallest keys seen, more or less at once: cheaper than a heap where
  * most of what comes is kept for a while.
  *
- * Place: search.  Keys are appended until the room is full; then the smallest are selected
- * and the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are
- * the n smallest of all that were added with a distance of at most the limit at that time, n <=
- * want, in no order; limit is the largest of them if they are `want`. */
+ * Place: search.  Keys are appended until the room is full; then the smallest are selected and
+ * the rest forgotten.  Invariant: after reservoir_cut keys [0, n) are the n smallest of all that
+ * were added with a distance of at most the limit at that time, n <= want, in no order; limit is
+ * the largest of them if they are `want`. */
 #ifndef KITH_SEARCH_RESERVOIR_H
 #define KITH_SEARCH_RESERVOIR_H
 
@@ -39,10 +39,7 @@ static inline void reservoir_cut(struct reservoir *r)
         keys_select(r->keys, r->n, r->want, r->keys + r->room);
         r->n = r->want;
     }
-    search_key most = 0;
-    for (size_t i = 0; i < r->n; i++)
-        most = r->keys[i] > most ? r->keys[i] : most;
-    r->limit = r->n ? key_dist(most) : INFINITY;
+    r->limit = r->n ? key_dist(keys_largest(r->keys, r->n)) : INFINITY;
 }
 
 static inline void reservoir_add(struct reservoir *r, search_key key)
