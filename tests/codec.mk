@@ -1,7 +1,7 @@
 # Tests of codes, and of indexes that have them.
 unit_tests += tests/codec.test tests/coded.test tests/churn.test tests/kmeans.test tests/pq.test
 thread_tests += tests/coded.test tests/kmeans.test tests/pq.test
-shell_tests += tests/coded.sh
+shell_tests += tests/coded_isa.sh
 tests_codec_test_SOURCES = tests/test_codec.c
 tests_kmeans_test_SOURCES = tests/test_kmeans.c
 tests_pq_test_SOURCES = tests/test_pq.c

@@ -1,6 +1,6 @@
 # Tests of the index of lists and short codes. model, oom, concurrent and calibrate have cases of it.
 unit_tests += tests/ivfpq.test tests/ivfpq_search.test tests/ivfpq_file.test
-shell_tests += tests/ivfpq.sh
+shell_tests += tests/ivfpq_cli.sh
 
 lists_data = tests/lists_data.c tests/lists_data.h $(graph_data)
 tests_ivfpq_test_SOURCES = tests/test_ivfpq.c $(lists_data)

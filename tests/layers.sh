@@ -139,6 +139,10 @@ check_tree() {
             { grep -v '^quiet: rag/text/pdf\.c:.*_exit(127);$' || true; }
     fi
 
+    # make check runs only one of two tests whose results go to one file.
+    cat /dev/null tests/*.mk 2>/dev/null | sed "s/#.*//" | grep -oE 'tests/[A-Za-z0-9_/-]+\.(test|sh|py)' | sort -u |
+        sed 's/\.[a-z]*$//' | uniq -d | sed 's/$/: two tests of that name/; s/^/log: /' || true
+
     find . \( -path ./.git -o -path './build*' -o -path ./autom4te.cache -o -path ./m4 \) -prune -o \
         -type f \( -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.mk' -o -name '*.md' -o \
         -name configure.ac -o -name Makefile.am -o -name quickstart \) -print |
@@ -196,6 +200,8 @@ breaks banned bench/a.c "${C}void f(char *s) { strcpy(s, \"x\"); }"
 breaks banned tests/a.c "void f(char *s) { s = strtok (s, \" \"); }"
 breaks quiet ann/hnsw/a.c "${C}void f(void) { abort(); }"
 breaks quiet ann/base/a.c "${C}void f(void) { fprintf(stderr, \"x\"); }"
+breaks log tests/a.mk "unit_tests += tests/a.test
+shell_tests += tests/a.sh"
 breaks unfinished ann/base/a.h "/* T""ODO later */"
 breaks unfinished docs/a.md "F""IXME"
 # What is only spoken of breaks nothing.
