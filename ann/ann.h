@@ -315,8 +315,9 @@ typedef struct ann_search_params {
     size_t size;
     size_t k;       /* results per query; 10 */
     size_t effort;  /* hnsw: ef, candidates kept; ivfpq: nprobe, lists looked
-                       at; max(64, 2k).  More effort, more recall, more time.
-                       Flat ignores it. */
+                       at on average, or with codes alone at least; max(64,
+                       2k).  More effort, more recall, more time.  Flat
+                       ignores it. */
     uint32_t threads; /* over the queries of a batch; the index's */
     const ann_filter *filter; /* NULL: every vector */
     ann_search_stats *stats;  /* NULL: not counted */

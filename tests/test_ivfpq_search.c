@@ -538,11 +538,14 @@ START_TEST(coarse)
 }
 END_TEST
 
-/* What an effort means: more of it is never less. */
+/* What an effort means: more of it is never less, and with codes alone so many lists at least,
+ * one query at a time and in batches. */
 START_TEST(stops)
 {
+    const bool alone = _i > 0;
     float *x = graph_clusters(N, DIM, 12, 30);
-    ann_index *ix = lists_filled("ivfpq,nlist=100", 1, x, N);
+    ann_index *ix =
+        lists_filled(alone ? "ivfpq,nlist=100,codes=none,store=none" : "ivfpq,nlist=100", 1, x, N);
     const struct ivfpq *h = ix->state;
     ck_assert_uint_eq(h->stops_entries, N);
     for (double lists = 0.5; lists < 3000; lists *= 1.1)
@@ -557,6 +560,12 @@ START_TEST(stops)
         ok(ann_search(ix, lists_view(x, 0, NQ), &p, ids, NULL));
         ck_assert(stats.queries == NQ && (double)stats.hops >= before);
         before = (double)stats.hops;
+        for (size_t i = 0; alone && i < NQ; i++) {
+            ck_assert(before >= (double)(NQ * least_of(p.effort, 100)));
+            stats = (ann_search_stats){0};
+            ok(ann_search(ix, lists_view(x, i, 1), &p, ids, NULL));
+            ck_assert(stats.queries == 1 && stats.hops >= least_of(p.effort, 100));
+        }
     }
     ann_close(ix);
     free(x);
@@ -578,7 +587,7 @@ int main(void)
     tcase_add_loop_test(c, saved_again, 0, SEARCHED);
     tcase_add_test(c, reservoir);
     tcase_add_test(c, coarse);
-    tcase_add_test(c, stops);
+    tcase_add_loop_test(c, stops, 0, 2);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -23,6 +23,7 @@
 struct turn {
     uint32_t list, query;
     float dist; /* of the list's centroid */
+    bool must;  /* whatever the query's bound */
 };
 
 /* A block's memory. */
@@ -128,7 +129,7 @@ static ann_err sort_turns(const struct batch *b, struct batch_worker *w, size_t 
 
 /* One more turn; *n of them. */
 static ann_err add_turn(struct batch_worker *w, size_t *n, size_t query,
-                        const struct ivf_probe *p)
+                        const struct ivf_probe *p, bool must)
 {
     const size_t bytes = (*n + 1) * sizeof(struct turn);
     if (w->turns.bytes < bytes) {
@@ -136,7 +137,7 @@ static ann_err add_turn(struct batch_worker *w, size_t *n, size_t query,
         if (err)
             return err;
     }
-    ((struct turn *)w->turns.data)[(*n)++] = (struct turn){p->list, (uint32_t)query, p->dist};
+    ((struct turn *)w->turns.data)[(*n)++] = (struct turn){p->list, (uint32_t)query, p->dist, must};
     return ANN_OK;
 }
 
@@ -179,9 +180,8 @@ static void scan_together(const struct batch *b, struct batch_worker *w,
     w->stats.hops += n;
 }
 
-/* All turns of a round, those of a list together; gamma: which are too far by now. */
-static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t count,
-                          float gamma)
+/* All turns of a round, those of a list together, but those that are too far by now. */
+static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t count)
 {
     const struct turn *group[ANNK_LIST_BATCH];
     size_t n = 0;
@@ -195,7 +195,8 @@ static ann_err scan_turns(const struct batch *b, struct batch_worker *w, size_t 
             n = 0;
         }
         const struct ivf_query *iq = &w->iq[turns[at].query];
-        if (iq->found.n < b->q->k || turns[at].dist <= ivf_query_bound(iq, gamma))
+        if (turns[at].must || iq->found.n < b->q->k ||
+            turns[at].dist <= ivf_query_bound(iq, b->effort.gamma))
             group[n++] = &turns[at];
     }
     if (n > 0)
@@ -211,33 +212,41 @@ static ann_err scan_portions(const struct batch *b, struct batch_worker *w, size
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t p = from; p < to && p < w->taken[i] && !err; p++)
-            err = add_turn(w, &count, i, &w->portions[i][p]);
+            err = add_turn(w, &count, i, &w->portions[i][p], p < b->effort.least);
     if (!err)
-        err = scan_turns(b, w, count, from == 0 ? INFINITY : b->effort.gamma);
+        err = scan_turns(b, w, count);
     for (size_t i = 0; i < n; i++)
         reservoir_cut(&w->iq[i].found);
     return err;
 }
 
-/* All other lists within each query's bound. */
-static ann_err scan_rest(const struct batch *b, struct batch_worker *w, size_t n, char *desk)
+/* Up to `most` more of a query's lists within a bound, as turns. */
+static ann_err add_turns(const struct batch *b, struct batch_worker *w, size_t query,
+                         float bound, size_t most, char *desk, size_t *count)
 {
     struct ivf_probe *probes = (struct ivf_probe *)(void *)(desk + b->desk_bytes);
+    const size_t n = ivf_coarse_next(b->h, w->iq[query].lists, bound, most, desk, probes);
+    ann_err err = ANN_OK;
+    for (size_t p = 0; p < n && !err; p++)
+        err = add_turn(w, count, query, &probes[p], bound == INFINITY);
+    w->taken[query] += n;
+    return err;
+}
+
+/* All other lists: as many as there must be, and those within each query's bound. */
+static ann_err scan_rest(const struct batch *b, struct batch_worker *w, size_t n, char *desk)
+{
+    const struct ivf_effort *e = &b->effort;
     ann_err err = ANN_OK;
     size_t count = 0;
     for (size_t i = 0; i < n && !err; i++) {
-        struct ivf_query *iq = &w->iq[i];
-        if (w->taken[i] >= b->effort.most)
-            continue;
-        const size_t more =
-            ivf_coarse_next(b->h, iq->lists, ivf_query_bound(iq, b->effort.gamma),
-                            b->effort.most - w->taken[i], desk, probes);
-        for (size_t p = 0; p < more && !err; p++)
-            err = add_turn(w, &count, i, &probes[p]);
+        const float bound = ivf_query_bound(&w->iq[i], e->gamma);
+        if (w->taken[i] < e->least)
+            err = add_turns(b, w, i, INFINITY, e->least - w->taken[i], desk, &count);
+        if (!err && w->taken[i] < e->most)
+            err = add_turns(b, w, i, bound, e->most - w->taken[i], desk, &count);
     }
-    if (!err)
-        err = scan_turns(b, w, count, b->effort.gamma);
-    return err;
+    return err ? err : scan_turns(b, w, count);
 }
 
 static ann_err scan_block(const struct batch *b, struct batch_worker *w, size_t first, size_t n)

@@ -26,7 +26,8 @@ struct ivf_probe {
 
 /* What an effort stands for. */
 struct ivf_effort {
-    size_t most;  /* lists, unless fewer than k are found */
+    size_t least; /* lists that are looked at whatever gamma says */
+    size_t most;  /* and at most, unless fewer than k are found */
     size_t depth; /* candidates kept */
     float gamma;
 };

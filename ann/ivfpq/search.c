@@ -27,7 +27,9 @@
 /* Candidates that are kept: some, some for each result, and as many as lists are looked at. */
 #define DEPTH_LEAST 20
 #define DEPTH_OF_K  2
-/* A query looks at so many times the lists that its effort stands for, at most. */
+/* A query looks at so many times the lists that its effort stands for, at most.  With nothing
+ * but codes it looks at as many at least: the worst of few candidates, by codes, tells little
+ * of where the others are. */
 #define MOST_LISTS 4
 /* Candidates that are put into order, at least and for each result. */
 #define SORTED_LEAST 32
@@ -35,17 +37,24 @@
 
 /* ---- how much ---- */
 
+static size_t lists_of(const struct ivfpq *h, double lists)
+{
+    return lists < h->nlist ? (size_t)ceil(lists) : h->nlist;
+}
+
 struct ivf_effort ivf_effort(const struct ivfpq *h, const struct kind_query *q)
 {
-    struct ivf_effort e = {.depth = q->k};
+    struct ivf_effort e = {.depth = q->k, .least = IVF_LEAST};
     double lists = q->fine > 0 ? q->fine : (double)q->effort;
     const uint32_t passing = kind_passing(h->vec, q);
     if (q->allowed && passing > 0)
         lists *= sqrt((double)h->vec->live / passing);
     e.gamma = ivf_gamma(h, lists);
-    e.most = MOST_LISTS * lists < h->nlist ? (size_t)ceil(MOST_LISTS * lists) : h->nlist;
+    e.most = lists_of(h, MOST_LISTS * lists);
     if (ivf_has_vectors(h))
         e.depth = DEPTH_OF_K * q->k + DEPTH_LEAST + q->effort;
+    else if (lists > IVF_LEAST)
+        e.least = lists_of(h, lists);
     return e;
 }
 
@@ -296,9 +305,10 @@ static void scan_near(const struct ivfpq *h, const struct kind_query *q, struct 
                       struct ivf_query *iq, const struct ivf_effort *e, void *desk,
                       struct ivf_probe *probes)
 {
-    const size_t first = e->most < IVF_PORTION ? e->most : IVF_PORTION;
+    const size_t portion = e->least < IVF_PORTION ? IVF_PORTION : e->least;
+    const size_t first = e->most < portion ? e->most : portion;
     size_t n = ivf_coarse_next(h, iq->lists, INFINITY, first, desk, probes);
-    const size_t scanned = scan_lists(h, q, s, iq, probes, n, IVF_LEAST, e->gamma);
+    const size_t scanned = scan_lists(h, q, s, iq, probes, n, e->least, e->gamma);
     if (scanned == n && e->most > n) {
         reservoir_cut(&iq->found);
         n = ivf_coarse_next(h, iq->lists, ivf_query_bound(iq, e->gamma), e->most - n, desk,

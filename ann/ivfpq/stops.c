@@ -6,6 +6,9 @@
  * effort goes, and for each power of two it is noted at which factor so many lists would have
  * been looked at on average.
  *
+ * With codes alone, where an effort is the least number of lists, the factor says how many more
+ * there are on average.
+ *
  * Learned after an add, when there are twice as many entries as the last time, from entries
  * spread evenly over all, by one thread: so the same adds give the same table. */
 #include <config.h>
@@ -17,7 +20,7 @@
 #include "ann/codec/listcodes.h"
 #include "ann/ivfpq/query.h"
 
-#define SAMPLE       64
+#define SAMPLE       128
 #define K_USUAL      10
 #define EFFORT_USUAL 64
 #define NEARER                                                                                 \
@@ -45,8 +48,9 @@ struct learning {
     struct scratch scratch;
     float dists[IVF_RUN + 64];
     uint32_t places[IVF_RUN + 64];
-    float *factors; /* [SAMPLE, most], each row's running maximum */
+    float *factors; /* [SAMPLE, most] */
     size_t rows;
+    uint32_t own; /* slot of the entry that is searched for */
 };
 
 /* What an entry stands for, in the space. */
@@ -61,7 +65,8 @@ static void decode(const struct ivfpq *h, uint32_t list, uint32_t place, uint8_t
         y[d] += c[d];
 }
 
-/* As ivf_scan_list, but for what lives: the entries that were just added do not yet. */
+/* As ivf_scan_list, but for what lives, as the entries that were just added do not yet, and
+ * without the entry itself, which a question would not find. */
 static void scan(struct learning *l, struct ivf_query *iq, const struct ivf_probe *p)
 {
     const struct ivf_list *list = &l->h->lists[p->list];
@@ -72,7 +77,7 @@ static void scan(struct learning *l, struct ivf_query *iq, const struct ivf_prob
         const size_t n =
             l->h->ops->scan(&iq->scan, &run, base, iq->found.limit, l->dists, l->places);
         for (size_t i = 0; i < n; i++)
-            if (l->dists[i] <= iq->found.limit)
+            if (l->dists[i] <= iq->found.limit && list->slots[l->places[i]] != l->own)
                 reservoir_add(&iq->found, key_make(l->dists[i], 0));
     }
 }
@@ -80,12 +85,10 @@ static void scan(struct learning *l, struct ivf_query *iq, const struct ivf_prob
 static void follow(struct learning *l, struct ivf_query *iq, const struct ivf_probe *probes,
                    size_t n)
 {
-    float *factors = l->factors + l->rows++ * l->most, worst = 0;
+    float *factors = l->factors + l->rows++ * l->most;
     for (size_t i = 0; i < n; i++) {
         const float factor = probes[i].dist / iq->found.limit; /* 0 while there is no limit */
-        if (i >= IVF_LEAST && factor > worst)
-            worst = factor < LARGEST ? factor : LARGEST;
-        factors[i] = worst;
+        factors[i] = factor < LARGEST ? factor : LARGEST;
         scan(l, iq, &probes[i]);
         if (i < IVF_LEAST)
             reservoir_cut(&iq->found);
@@ -106,6 +109,7 @@ static ann_err learn_entry(struct learning *l, uint32_t list, uint32_t place)
     struct ivf_probe *probes = (struct ivf_probe *)(void *)(at + desk);
     ivf_query_lay(h, l->depth, l->room.data, &iq);
     decode(h, list, place, iq.code, iq.y);
+    l->own = h->lists[list].slots[place];
     ivf_query_open(h, NULL, at, &iq);
     err = ivf_query_coarse(h, l->most, &l->scratch, at, &iq, 1);
     if (err)
@@ -115,21 +119,18 @@ static ann_err learn_entry(struct learning *l, uint32_t list, uint32_t place)
     return ANN_OK;
 }
 
-/* Lists that are looked at on average before the factor exceeds gamma. */
-static double lists_at(const struct learning *l, float gamma)
+/* Lists that are looked at on average with this factor: those that must be, and all before the
+ * first that is too far. */
+static double lists_at(const struct learning *l, const struct ivf_effort *e, float gamma)
 {
+    const size_t most = e->most < l->most ? e->most : l->most;
     double sum = 0;
     for (size_t r = 0; r < l->rows; r++) {
         const float *factors = l->factors + r * l->most;
-        size_t low = 0, high = l->most;
-        while (low < high) {
-            const size_t middle = (low + high) / 2;
-            if (factors[middle] > gamma)
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        sum += (double)low;
+        size_t n = e->least < most ? e->least : most;
+        while (n < most && factors[n] <= gamma)
+            n++;
+        sum += (double)n;
     }
     return sum / (double)l->rows;
 }
@@ -138,15 +139,18 @@ static void note(const struct learning *l, float *stops)
 {
     enum { HALVINGS = 24 };
     for (size_t i = 0; i < IVF_STOPS; i++) {
+        const double lists = (double)((uint64_t)1 << i);
+        const struct ivf_effort e =
+            ivf_effort(l->h, &(struct kind_query){.k = K_USUAL, .fine = lists});
         float low = 0, high = LARGEST;
         for (int n = 0; n < HALVINGS; n++) {
             const float middle = (low + high) / 2;
-            if (lists_at(l, middle) < NEARER * (double)((uint64_t)1 << i))
+            if (lists_at(l, &e, middle) < NEARER * lists)
                 low = middle;
             else
                 high = middle;
         }
-        stops[i] = high;
+        stops[i] = i > 0 && high < stops[i - 1] ? stops[i - 1] : high;
     }
 }
 

@@ -167,26 +167,35 @@ static size_t thin_out(struct training *t, size_t most)
     return most;
 }
 
-static double mean_norm2(const struct ivfpq *h, const float *x, size_t n)
+/* Row i of `checked` that are evenly over rows [n] of x. */
+static const float *checked_row(const struct ivfpq *h, const float *x, size_t n, size_t checked,
+                                size_t i)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += frame_norm2(x + i * h->dim, h->dim);
-    return sum / (double)n;
+    return x + (size_t)((unsigned __int128)i * n / checked) * h->dim;
 }
 
-/* Mean squared error of the codes of rows [n]. */
-static ann_err code_error(const struct ivfpq *h, const float *x, size_t n, double *error)
+static double mean_norm2(const struct ivfpq *h, const float *x, size_t n, size_t checked)
+{
+    double sum = 0;
+    for (size_t i = 0; i < checked; i++)
+        sum += frame_norm2(checked_row(h, x, n, checked, i), h->dim);
+    return sum / (double)checked;
+}
+
+/* Mean squared error of the codes of some of rows [n]. */
+static ann_err code_error(const struct ivfpq *h, const float *x, size_t n, size_t checked,
+                          double *error)
 {
     float *decoded = mem_alloc(h->dim * sizeof *decoded);
     uint8_t *code = mem_alloc(h->pq.m);
     double sum = 0;
     if (decoded && code)
-        for (size_t i = 0; i < n; i++) {
-            pq_encode(&h->pq, x + i * h->dim, code);
+        for (size_t i = 0; i < checked; i++) {
+            const float *row = checked_row(h, x, n, checked, i);
+            pq_encode(&h->pq, row, code);
             pq_decode(&h->pq, code, decoded);
             for (uint32_t d = 0; d < h->dim; d++) {
-                const double off = (double)x[i * h->dim + d] - decoded[d];
+                const double off = (double)row[d] - decoded[d];
                 sum += off * off;
             }
         }
@@ -194,7 +203,7 @@ static ann_err code_error(const struct ivfpq *h, const float *x, size_t n, doubl
         decoded && code ? ANN_OK : ANN_FAIL(ANN_ENOMEM, "out of memory for a code");
     mem_free(decoded);
     mem_free(code);
-    *error = sum / (double)n;
+    *error = sum / (double)checked;
     return err;
 }
 
@@ -202,7 +211,7 @@ static ann_err learn_codes(struct training *t)
 {
     struct ivfpq *h = t->h;
     const size_t n = thin_out(t, CODES_LEARN), checked = n < 4096 ? n : 4096;
-    const double length = mean_norm2(h, t->x, checked);
+    const double length = mean_norm2(h, t->x, n, checked);
     ann_err err = ANN_OK;
     double error = 0;
     if (h->asked.pq_of != ANN_PQ_DIRECT)
@@ -210,7 +219,7 @@ static ann_err learn_codes(struct training *t)
     if (!err)
         err = pq_train(&h->pq, h->vec->ops, t->x, n, h->asked.seed, t->job->pool);
     if (!err)
-        err = code_error(h, t->x, checked, &error);
+        err = code_error(h, t->x, n, checked, &error);
     h->trained_error = length > 0 ? error / length : 0;
     return err;
 }
