@@ -283,10 +283,12 @@ ann_err ann_open(const char *path, const ann_open_options *given, ann_index **ou
         kfile_close(f);
         return err == ANN_EDAMAGED ? error_prefix(err, path) : err;
     }
-    if (o.mode == ANN_OPEN_MAP)
+    if (o.mode == ANN_OPEN_MAP) {
         ix->file = f;
-    else
+    } else {
         kfile_close(f);
+        index_tune(ix, INDEX_TUNE_BYTES);
+    }
     *out = ix;
     return ANN_OK;
 }

@@ -130,4 +130,9 @@ size_t calibration_part(const struct calibration *c, struct kfile_part *part);
 /* The section of a file, if it has one, checked. */
 ann_err calibration_take(struct kfile *f, struct calibration *out);
 
+/* tune.c: which prefetch suits this machine, once in a process, if ix takes so many bytes of
+ * memory; nobody else has it yet. */
+#define INDEX_TUNE_BYTES (UINT64_C(64) << 20)
+void index_tune(ann_index *ix, uint64_t least_bytes);
+
 #endif

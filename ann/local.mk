@@ -50,7 +50,7 @@ libkith_io_la_LIBADD = $(JANSSON_LIBS) $(ZLIB_LIBS)
 
 libkith_ann_core_la_SOURCES = \
 	ann/calibrate.c ann/curve.c ann/filter.c ann/grow.c ann/index.c ann/index_file.c \
-	ann/internal.h ann/library.c ann/options.c ann/query.c ann/recall.c
+	ann/internal.h ann/library.c ann/options.c ann/query.c ann/recall.c ann/tune.c
 libkith_ann_core_la_CPPFLAGS = $(AM_CPPFLAGS) $(XXHASH_CFLAGS)
 libkith_ann_core_la_LIBADD = libkith-base.la libkith-kernels.la $(XXHASH_LIBS)
 

@@ -1,6 +1,6 @@
 /* test_coded.c - indexes of vectors with codes, through the front door: growing, codes made
  * again, failing, files, and codes alone.  With --build PATH SPEC it builds an index for
- * coded.sh, which compares instruction sets. */
+ * coded_isa.sh, which compares instruction sets. */
 #include <config.h>
 
 #include <check.h>
@@ -494,6 +494,44 @@ START_TEST(estimate_covers_codes)
 }
 END_TEST
 
+/* Measuring which prefetch is better leaves an index as it was, results too, and is done once
+ * in a process: too small an index does not use it up, nor one without codes. */
+START_TEST(tuned)
+{
+    enum { K = 10 };
+    const char *const asked = getenv("KITH_PREFETCH");
+    const bool free_to = !asked || (strcmp(asked, "l1") != 0 && strcmp(asked, "l2") != 0);
+    float *x = graph_clusters(N, DIM, 12, 21), *q = graph_clusters(NQ, DIM, 12, 22);
+    ann_index *ix = make(specs[_i].spec, 1), *plain = make("hnsw,codes=none", 1);
+    ann_id before[NQ * K], after[NQ * K];
+    float from[NQ * K], to[NQ * K];
+    ann_search_params p = ANN_SEARCH_PARAMS_INIT;
+    p.k = K;
+    add(ix, x, 0, N);
+    add(plain, x, 0, N);
+    ok(ann_search(ix, (ann_view){q, NQ, 0, ANN_F32}, &p, before, from));
+    const int level = annk_prefetch_l2;
+    index_tune(ix, INDEX_TUNE_BYTES);
+    index_tune(plain, 0);
+    ck_assert_int_eq(annk_prefetch_l2, level);
+    index_tune(ix, 0);
+    ck_assert(free_to || annk_prefetch_l2 == level);
+    ck_assert(annk_prefetch_l2 == 0 || annk_prefetch_l2 == 1);
+    ck_assert_int_eq(annk_prefetch_claim(), 0);
+    for (int l2 = 0; l2 < 2; l2++) {
+        annk_prefetch_choose(l2);
+        ok(ann_search(ix, (ann_view){q, NQ, 0, ANN_F32}, &p, after, to));
+        ck_assert_mem_eq(before, after, sizeof before);
+        ck_assert_mem_eq(from, to, sizeof from);
+    }
+    ok(ann_check(ix, ANN_CHECK_REACHABLE));
+    ann_close(ix);
+    ann_close(plain);
+    free(x);
+    free(q);
+}
+END_TEST
+
 /* Without Check, which reports only from its own runs. */
 static int build(const char *path, const char *spec)
 {
@@ -529,6 +567,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, spread);
     tcase_add_test(c, codes_alone);
     tcase_add_test(c, estimate_covers_codes);
+    tcase_add_loop_test(c, tuned, 0, SPECS - 1); /* the last has no codes */
 #endif
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

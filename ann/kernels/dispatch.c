@@ -2,7 +2,7 @@
  * The choice of a kernel table: once, at the first call, from what the CPU
  * reports (CPUID) and what the operating system saves on a switch (XGETBV).
  * Each feature is asked for by its own bit, never inferred from a family; the
- * vendor says no more than where rows are best fetched to.
+ * vendor says no more than where rows are fetched to until that is measured.
  *
  * Compiled with the baseline flags, so that it runs on every machine.
  */
@@ -25,6 +25,7 @@ static const struct annk_ops *selected;
 static char complaint[160];
 
 int annk_prefetch_l2;
+static int prefetch_taken; /* by KITH_PREFETCH or by who measures */
 
 #if defined HAVE_AVX2 || defined HAVE_AVX512
 
@@ -157,8 +158,10 @@ static void choose_prefetch(void)
 #if defined HAVE_AVX2 || defined HAVE_AVX512
     annk_prefetch_l2 = prefers_l2();
 #endif
-    if (asked && (strcmp(asked, "l1") == 0 || strcmp(asked, "l2") == 0))
+    if (asked && (strcmp(asked, "l1") == 0 || strcmp(asked, "l2") == 0)) {
         annk_prefetch_l2 = asked[1] == '2';
+        prefetch_taken = 1;
+    }
 }
 
 static void choose(void)
@@ -181,6 +184,17 @@ const struct annk_ops *annk_select(void)
 {
     pthread_once(&once, choose);
     return selected;
+}
+
+int annk_prefetch_claim(void)
+{
+    (void)annk_select();
+    return !__atomic_exchange_n(&prefetch_taken, 1, __ATOMIC_RELAXED);
+}
+
+void annk_prefetch_choose(int l2)
+{
+    __atomic_store_n(&annk_prefetch_l2, l2, __ATOMIC_RELAXED);
 }
 
 const char *annk_isa_error(void)

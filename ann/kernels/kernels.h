@@ -189,17 +189,23 @@ const char *annk_isa_error(void);
 /*
  * Whether rows are fetched into the second level of cache rather than the
  * first.  A row has more lines than the first level has buffers for misses; what
- * a processor does with the rest differs: docs/kernels.md, "Prefetch".  By
- * vendor, or as KITH_PREFETCH (l1, l2) asks.  Set by annk_select.
+ * a processor does with the rest differs: docs/kernels.md, "Prefetch".  Set by
+ * annk_select: as KITH_PREFETCH (l1, l2) asks, else by vendor until someone has
+ * measured it.  Of the process; any thread may change it.
  */
 extern int annk_prefetch_l2;
+
+/* 1 for the one caller that may measure it: the first, unless KITH_PREFETCH asks
+   for a level. */
+int annk_prefetch_claim(void);
+void annk_prefetch_choose(int l2);
 
 /* Fetches every line of bytes from `from` on, a multiple of 64 apart. */
 static inline void annk_prefetch(const void *from, size_t bytes)
 {
     const char *const p = (const char *)from;
     /* The empty asm keeps gcc 12 from merging or dropping the prefetches of a loop. */
-    if (annk_prefetch_l2)
+    if (__atomic_load_n(&annk_prefetch_l2, __ATOMIC_RELAXED))
         for (size_t at = 0; at < bytes; at += 64) {
             __builtin_prefetch(p + at, 0, 2);
             __asm__ volatile("");
