@@ -21,6 +21,7 @@
 #define BATCH_SHARE 24   /* a batch is at most 1/24 of the graph */
 #define BATCH_PLACES 8192 /* of level-0 rows */
 #define STAGE_ROWS 1024  /* rows worked out before they are put in place */
+#define ROWS_AHEAD 4     /* fetched while one is worked out */
 
 /* A link back: from a row that exists to a node of the batch. */
 struct link_back {
@@ -44,7 +45,8 @@ struct build {
     struct link_back *links; /* [link_room] */
     size_t link_count, link_room;
     size_t *link_at;         /* [batch + 1]: where a node's links back go */
-    struct staged_row *rows; /* [STAGE_ROWS] */
+    struct staged_row *rows; /* [STAGE_ROWS], of which row_count are in use */
+    size_t row_count;
     struct hnsw_edge *edges; /* [STAGE_ROWS, m0] */
     uint32_t *orphans;       /* nodes that may have lost their last in-link */
     size_t orphan_count, orphan_room;
@@ -138,6 +140,15 @@ static int link_order(const void *pa, const void *pb)
     return a->source < b->source ? -1 : a->source > b->source;
 }
 
+/* What hnsw_load_row reads of a level-0 row. */
+static void fetch_row(const struct hnsw *h, uint32_t slot)
+{
+    const size_t at = (size_t)slot * h->m0;
+    hnsw_fetch_links(h, slot);
+    annk_prefetch((const float *)h->edge_dist.data + at, h->m0 * sizeof(float));
+    annk_prefetch((const uint8_t *)h->edge_kept.data + at, h->m0);
+}
+
 static void work_out_row(void *arg, size_t i, unsigned worker)
 {
     struct build *b = arg;
@@ -145,6 +156,8 @@ static void work_out_row(void *arg, size_t i, unsigned worker)
     struct staged_row *r = &b->rows[i];
     struct hnsw_edge *e = b->edges + i * h->m0;
     const size_t width = r->level ? h->m : h->m0;
+    if (i + ROWS_AHEAD < b->row_count)
+        fetch_row(h, b->rows[i + ROWS_AHEAD].target);
     r->n = hnsw_load_row(h, r->target, r->level, e, &b->workers[worker]);
     for (size_t j = 0; j < r->count; j++) {
         const struct link_back *l = &b->links[r->first + j];
@@ -153,16 +166,19 @@ static void work_out_row(void *arg, size_t i, unsigned worker)
     }
 }
 
-/* Puts a level-0 row's new edges into the count of in-links, and takes the old ones out. */
+/* Puts a level-0 row's new edges into the count of in-links, and takes the old ones out.  Most
+ * stay where they are. */
 static void recount(struct build *b, const struct staged_row *r, const struct hnsw_edge *e)
 {
     struct hnsw *h = b->h;
     uint32_t *in = h->in_degree.data;
     const uint32_t *old = hnsw_row0(h, r->target);
     for (size_t i = 0; i < r->n; i++)
-        in[e[i].slot]++;
+        if (e[i].slot != old[i])
+            in[e[i].slot]++;
     for (uint32_t i = 0; i < h->m0 && old[i] != HNSW_NONE; i++)
-        if (--in[old[i]] == 0 && b->orphan_count < b->orphan_room)
+        if ((i >= r->n || e[i].slot != old[i]) && --in[old[i]] == 0 &&
+            b->orphan_count < b->orphan_room)
             b->orphans[b->orphan_count++] = old[i];
 }
 
@@ -197,6 +213,7 @@ static void link_back_all(struct build *b)
             b->rows[rows] = (struct staged_row){b->links[first].target, b->links[first].level,
                                                 first, i - first, 0};
         }
+        b->row_count = rows;
         pool_for(b->job->pool, rows, 8, work_out_row, b);
         put_rows(b, rows);
     }

@@ -193,6 +193,8 @@ void hnsw_find(const struct hnsw *h, const void *query, uint32_t level, search_k
         uint32_t width, ahead;
         const uint32_t *row = hnsw_row(h, key_slot(key), level, &width);
         const size_t n = unseen(w, row, width);
+        if (level == 0 && beam_peek(b, &ahead)) /* it comes next if nothing nearer is found */
+            hnsw_fetch_links(h, ahead);
         hnsw_enter(h, query, w->noted + w->noted_count - n, n, b, w);
         if (level == 0 && beam_peek(b, &ahead))
             hnsw_fetch_links(h, ahead);

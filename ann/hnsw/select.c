@@ -135,7 +135,7 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
         if (fresh->kept == kept)
             worst = n;
         for (size_t i = 0; i < n; i++)
-            if (e[i].kept == kept && e[i].dist >= far &&
+            if (((e[i].kept == kept) & (e[i].dist >= far)) && /* seldom both: guessed well */
                 (!in_degree || in_degree[e[i].slot] > 1)) {
                 worst = i;
                 far = e[i].dist;
@@ -146,19 +146,38 @@ static size_t victim_of(const struct hnsw_edge *e, size_t n, const struct hnsw_e
     return n;
 }
 
-/* Distances from a query to the kept edges that are nearer than `dist`, or to the others: at
- * w->dists, and which they are at w->places; how many. */
-static size_t kept_distances(const struct hnsw *h, const struct hnsw_edge *e, size_t n,
-                             float dist, bool nearer, const void *q, struct hnsw_worker *w)
+/* The kept edges that are nearer than `dist`, or the others, at w->slots, and which they are at
+ * w->places; how many.  Without branches: either is as likely. */
+static size_t kept_edges(const struct hnsw_edge *e, size_t n, float dist, bool nearer,
+                         struct hnsw_worker *w)
 {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        if (e[i].kept == HNSW_KEPT && (e[i].dist <= dist) == nearer) {
-            w->slots[count] = e[i].slot;
-            w->places[count++] = (uint32_t)i;
-        }
-    hnsw_distances(h, q, w->slots, count, w->dists);
+    for (size_t i = 0; i < n; i++) {
+        w->slots[count] = e[i].slot;
+        w->places[count] = (uint32_t)i;
+        count += (e[i].kept == HNSW_KEPT) & ((e[i].dist <= dist) == nearer);
+    }
     return count;
+}
+
+/* How a fresh edge, the query, stands against the kept ones nearer than it: until it is a
+ * filler, some at a time. */
+static uint32_t fresh_standing(const struct hnsw *h, const struct hnsw_edge *e, size_t n,
+                               float dist, size_t width, const void *q, struct hnsw_worker *w)
+{
+    enum { RUN = 8 };
+    const size_t count = kept_edges(e, n, dist, true, w);
+    uint32_t twins = 1, kept = HNSW_KEPT;
+    for (size_t at = 0; at < count && kept != HNSW_FILLER; at += RUN) {
+        const size_t run = count - at < RUN ? count - at : RUN;
+        hnsw_distances(h, q, w->slots + at, run, w->dists);
+        for (size_t i = 0; i < run && kept != HNSW_FILLER; i++) {
+            const uint32_t now =
+                standing(w->dists[i], e[w->places[at + i]].dist, dist, width, &twins);
+            kept = now < kept ? now : kept;
+        }
+    }
+    return kept;
 }
 
 /* Only kept edges have a say: whether a nearer one makes the fresh edge a filler, and which
@@ -170,16 +189,10 @@ void hnsw_offer(const struct hnsw *h, struct hnsw_edge *e, size_t *n, size_t wid
         if (e[i].slot == fresh.slot)
             return;
     const void *q = hnsw_slot_query(h, fresh.slot, w->other_query);
-    size_t count = kept_distances(h, e, *n, fresh.dist, true, q, w);
-    uint32_t twins = 1;
-    fresh.kept = HNSW_KEPT;
-    for (size_t i = 0; i < count && fresh.kept != HNSW_FILLER; i++) {
-        const uint32_t now =
-            standing(w->dists[i], e[w->places[i]].dist, fresh.dist, width, &twins);
-        fresh.kept = now < fresh.kept ? now : fresh.kept;
-    }
+    fresh.kept = fresh_standing(h, e, *n, fresh.dist, width, q, w);
     if (fresh.kept == HNSW_KEPT) {
-        count = kept_distances(h, e, *n, fresh.dist, false, q, w);
+        const size_t count = kept_edges(e, *n, fresh.dist, false, w);
+        hnsw_distances(h, q, w->slots, count, w->dists);
         for (size_t i = 0; i < count; i++) {
             struct hnsw_edge *far = &e[w->places[i]];
             uint32_t alone = 1;

@@ -135,11 +135,12 @@ static void find_near(struct finds *f, struct walk *w, const struct annk_row_que
     size_t n = 0;
     f->n = 0;
     const size_t m = w->ops->scan(rq, hnsw_code_row(f->h, slot), own, w->limit,
-                                  f->s->visited.data, w->dists + w->n, ids);
+                                  w->dists + w->n, ids);
     for (size_t i = 0; i < m; i++) {
         const uint32_t to = ids[i];
         if (!kind_passes(f->h->vec, f->q, to)) {
-            n = keep_nearest(others, n, key_make(dists[i], to));
+            if (!scratch_visited(f->s, to))
+                n = keep_nearest(others, n, key_make(dists[i], to));
             continue;
         }
         f->fresh[f->n] = to;

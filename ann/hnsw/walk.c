@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include <math.h>
+#include <string.h>
 
 #include "ann/hnsw/walk.h"
 
@@ -52,8 +53,8 @@ static inline bool may_be_result(const struct walk *w, uint32_t slot)
     return !w->gated || kind_passes(w->h->vec, w->q, slot);
 }
 
-/* Marks ids [m] behind the frontier as visited, leaving out what is there twice (a damaged file
- * alone has that); how many are left. */
+/* Marks ids [m] behind the frontier as visited, leaving out what was; how many are left.  One loop
+ * for a whole row: its end is what the processor guesses wrongly. */
 static inline size_t mark(struct walk *w, size_t m)
 {
     uint32_t *ids = w->ids + w->n;
@@ -109,8 +110,8 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
     all.padded = hnsw_entry_padded(w->h);
     /* The sums are the same for any number of planes and dimensions, their offset is not. */
     w->ops->sums(rq->query, w->cq->step, all.padded, 1, w->s->sums.data, &all);
-    const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY,
-                                  w->s->visited.data, w->dists, w->ids);
+    const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY, w->dists,
+                                  w->ids);
     if (w->aside > 1)
         put_aside(w, 0, n);
     for (size_t i = 0; i < STARTS && i < n; i++) {
@@ -134,30 +135,34 @@ static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32
     w->hops++;
     if (may_be_result(w, slot))
         walk_result(w, own, slot);
-    const size_t m = w->ops->scan(rq, row, own, w->limit, w->s->visited.data,
-                                  w->dists + w->n, w->ids + w->n);
-    const size_t fresh = mark(w, m);
+    const size_t fresh =
+        mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
     if (w->aside > 1)
         put_aside(w, w->n, fresh);
     w->n += fresh;
     walk_make_room(w);
 }
 
-/* The next row is fetched while one is looked at, and looked at next, whatever that one brings: a
- * few more hops, none of which waits for memory. */
+#define AHEAD 2 /* rows on their way from memory while one is looked at */
+
+/* What was taken is looked at in its turn, whatever those before it bring: a few more hops, none
+ * of which waits for memory. */
 static void walk_rows(struct walk *w, struct annk_row_query *rq)
 {
-    uint32_t slot, next;
+    uint32_t line[AHEAD + 1];
+    size_t n = 0;
     float dist;
-    if (!walk_take(w, &slot, &dist))
-        return;
     while (w->hops < w->cap) {
-        const bool more = walk_take(w, &next, &dist);
-        rq->next = more ? hnsw_code_row(w->h, next) : NULL;
-        look_at_row(w, rq, slot);
-        if (!more && !walk_take(w, &next, &dist))
+        rq->next = NULL;
+        for (; n <= AHEAD && walk_take(w, &line[n], &dist); n++) {
+            if (rq->next)
+                annk_prefetch(rq->next, w->h->row_size);
+            rq->next = hnsw_code_row(w->h, line[n]);
+        }
+        if (n == 0)
             break;
-        slot = next;
+        look_at_row(w, rq, line[0]);
+        memmove(line, line + 1, --n * sizeof *line);
     }
 }
 
@@ -282,7 +287,7 @@ void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_que
         .dists = s->dists.data,
         .ids = s->slots.data,
         .room = s->dists.bytes / sizeof(float) - most,
-        .crowded = 256,
+        .crowded = CROWDED,
         .keys = s->keys.data,
         .width = hnsw_rerank_width(h, q),
         .k = q->k,

@@ -8,6 +8,8 @@
 
 #include "ann/hnsw/rows.h"
 
+#define CROWDED 128 /* nodes of a frontier that is worth thinning out, at first */
+
 struct walk {
     const struct hnsw *h;
     const struct kind_query *q;
@@ -68,7 +70,8 @@ static inline void walk_make_room(struct walk *w)
         const size_t n = w->ops->keep(w->dists, w->ids, w->n, (float)(sum / (double)w->n));
         w->n = n > 0 && n < w->n ? n : w->room / 2;
     }
-    w->crowded = 2 * w->n + 64 < w->room ? 2 * w->n + 64 : w->room;
+    const size_t crowded = w->n + w->n / 2 + CROWDED / 2;
+    w->crowded = crowded < w->room ? crowded : w->room;
 }
 
 /* Takes the nearest of the frontier out; false if there is none within the limit. */

@@ -239,7 +239,7 @@ static inline void row_group_sums(const struct annk_row_query *q, const uint8_t 
 }
 
 static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
-                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+                       float limit, float *dists, uint32_t *ids)
 {
     const size_t step = annk_row_group_bytes(q->padded, q->planes);
     const uint8_t *group = row + q->padded;
@@ -256,7 +256,7 @@ static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float
                 continue;
             const float t = q->scale * (float)(int32_t)sums[i] + q->offset;
             const float d = own + row_half(factors[i]) + row_half(factors[16 + i]) * t;
-            if (!(d <= limit) || (visited[at[i] >> 6] >> (at[i] & 63) & 1))
+            if (!(d <= limit))
                 continue;
             dists[n] = d;
             ids[n++] = at[i];

@@ -63,12 +63,11 @@ struct annk_row_ops {
 
     /*
      * The estimates of a row's places, given the own distance: those at most
-     * `limit`, of ids below q->slots whose bit in `visited` is clear go to
-     * dists and ids in the order of the places.  Room for 16 * groups.
-     * Returns how many.
+     * `limit`, of ids below q->slots, go to dists and ids in the order of the
+     * places.  Room for 16 * groups.  Returns how many.
      */
     size_t (*scan)(const struct annk_row_query *q, const uint8_t *row, float own, float limit,
-                   const uint64_t *visited, float *dists, uint32_t *ids);
+                   float *dists, uint32_t *ids);
 
     /* The first index of the smallest; n > 0, no NaN. */
     size_t (*lowest)(const float *dists, size_t n);

@@ -73,8 +73,7 @@ ALWAYS unsigned estimate8(const struct annk_row_query *q, const uint8_t *group, 
 }
 
 ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, float own,
-                          float limit, const uint64_t *visited, float *dists, uint32_t *ids,
-                          unsigned planes)
+                          float limit, float *dists, uint32_t *ids, unsigned planes)
 {
     const size_t step = annk_row_group_bytes(q->padded, planes), chunks = q->padded / 32;
     const uint8_t *group = row + q->padded;
@@ -86,28 +85,25 @@ ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, fl
         group_sums(q->sums, group + 128, chunks, planes, sums);
         unsigned hits = estimate8(q, group, 0, sums[0], own, limit, d);
         hits |= estimate8(q, group, 8, sums[1], own, limit, d + 8) << 8;
-        for (; hits; hits &= hits - 1) { /* fewer than 16 * g + 16 are kept: there is room */
+        for (; hits; hits &= hits - 1) {
             const unsigned i = (unsigned)__builtin_ctz(hits);
-            uint32_t id;
-            memcpy(&id, group + 4 * i, sizeof id);
-            dists[n] = d[i];
-            ids[n] = id;
-            n += ~(visited[id >> 6] >> (id & 63)) & 1;
+            memcpy(&ids[n], group + 4 * i, sizeof *ids);
+            dists[n++] = d[i];
         }
     }
     return n;
 }
 
 static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
-                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+                       float limit, float *dists, uint32_t *ids)
 {
     switch (q->planes) {
     case 1:
-        return scan_planes(q, row, own, limit, visited, dists, ids, 1);
+        return scan_planes(q, row, own, limit, dists, ids, 1);
     case 2:
-        return scan_planes(q, row, own, limit, visited, dists, ids, 2);
+        return scan_planes(q, row, own, limit, dists, ids, 2);
     default:
-        return scan_planes(q, row, own, limit, visited, dists, ids, q->planes);
+        return scan_planes(q, row, own, limit, dists, ids, q->planes);
     }
 }
 

@@ -173,10 +173,11 @@ ALWAYS __m512i group_sums(const uint8_t *sums, const uint8_t *bits, size_t chunk
     return _mm512_add_epi32(even, odd);
 }
 
-/* One group: estimates, those at most limit and not visited to dists and ids; how many. */
+/* One group: estimates, those at most limit to dists and ids; how many.  Whole registers are
+ * stored, for which there is room in any group: a masked store is dearer, and what is read back
+ * soon has to wait for it. */
 ALWAYS size_t scan_group(const struct annk_row_query *q, const uint8_t *group, __m512i sums,
-                         __m512 own, __m512 limit, const uint64_t *visited, float *dists,
-                         uint32_t *ids)
+                         __m512 own, __m512 limit, float *dists, uint32_t *ids)
 {
     const __m512i at = _mm512_loadu_si512(group);
     const __m512 a = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(group + 64)));
@@ -186,21 +187,13 @@ ALWAYS size_t scan_group(const struct annk_row_query *q, const uint8_t *group, _
     const __m512 d = _mm512_fmadd_ps(b, t, _mm512_add_ps(own, a));
     __mmask16 m = _mm512_cmp_ps_mask(d, limit, _CMP_LE_OQ);
     m = _mm512_mask_cmplt_epu32_mask(m, at, _mm512_set1_epi32((int)q->slots));
-    const __m512i words = _mm512_mask_i32gather_epi32(
-        _mm512_setzero_si512(), m, _mm512_srli_epi32(at, 5), (const int *)visited, 4);
-    const __m512i bit = _mm512_sllv_epi32(_mm512_set1_epi32(1),
-                                          _mm512_and_si512(at, _mm512_set1_epi32(31)));
-    m = _mm512_mask_testn_epi32_mask(m, words, bit);
-    const size_t n = (size_t)__builtin_popcount(m);
-    const __mmask16 out = low_lanes(n);
-    _mm512_mask_storeu_ps(dists, out, _mm512_maskz_compress_ps(m, d));
-    _mm512_mask_storeu_epi32(ids, out, _mm512_maskz_compress_epi32(m, at));
-    return n;
+    _mm512_storeu_ps(dists, _mm512_maskz_compress_ps(m, d));
+    _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(m, at));
+    return (size_t)__builtin_popcount(m);
 }
 
 ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, float own,
-                          float limit, const uint64_t *visited, float *dists, uint32_t *ids,
-                          unsigned planes)
+                          float limit, float *dists, uint32_t *ids, unsigned planes)
 {
     const size_t step = annk_row_group_bytes(q->padded, planes), chunks = q->padded / 32;
     const uint8_t *group = row + q->padded;
@@ -209,40 +202,45 @@ ALWAYS size_t scan_planes(const struct annk_row_query *q, const uint8_t *row, fl
     for (uint32_t g = 0; g < q->groups; g++, group += step) {
         row_fetch_next(q, g, step);
         n += scan_group(q, group, group_sums(q->sums, group + 128, chunks, planes), o, most,
-                        visited, dists + n, ids + n);
+                        dists + n, ids + n);
     }
     return n;
 }
 
 static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
-                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+                       float limit, float *dists, uint32_t *ids)
 {
     switch (q->planes) {
-    case 1: return scan_planes(q, row, own, limit, visited, dists, ids, 1);
-    case 2: return scan_planes(q, row, own, limit, visited, dists, ids, 2);
-    case 3: return scan_planes(q, row, own, limit, visited, dists, ids, 3);
-    default: return scan_planes(q, row, own, limit, visited, dists, ids, 4);
+    case 1: return scan_planes(q, row, own, limit, dists, ids, 1);
+    case 2: return scan_planes(q, row, own, limit, dists, ids, 2);
+    case 3: return scan_planes(q, row, own, limit, dists, ids, 3);
+    default: return scan_planes(q, row, own, limit, dists, ids, 4);
     }
 }
 
+/* The lowest first and then where it is: a comparison that keeps both waits for the one before
+ * it, and four registers of minima do not. */
 static size_t row_lowest(const float *dists, size_t n)
 {
-    const __m512 far = _mm512_set1_ps(INFINITY);
-    const __m512i step = _mm512_set1_epi32(16);
-    __m512i index = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i best_at = index;
-    __m512 best = far;
-    for (size_t i = 0; i < n; i += 16) {
-        const __m512 d = _mm512_mask_loadu_ps(far, low_lanes(n - i), dists + i);
-        const __mmask16 less = _mm512_cmp_ps_mask(d, best, _CMP_LT_OQ);
-        best = _mm512_mask_mov_ps(best, less, d);
-        best_at = _mm512_mask_mov_epi32(best_at, less, index);
-        index = _mm512_add_epi32(index, step);
+    __m512 low[4];
+    size_t i = 0;
+    for (unsigned j = 0; j < 4; j++)
+        low[j] = _mm512_set1_ps(INFINITY);
+    for (; n - i >= 64; i += 64)
+        for (unsigned j = 0; j < 4; j++)
+            low[j] = _mm512_min_ps(low[j], _mm512_loadu_ps(dists + i + 16 * j));
+    for (; i < n; i += 16)
+        low[0] = _mm512_mask_min_ps(low[0], low_lanes(n - i), low[0],
+                                    _mm512_maskz_loadu_ps(low_lanes(n - i), dists + i));
+    low[0] = _mm512_min_ps(_mm512_min_ps(low[0], low[1]), _mm512_min_ps(low[2], low[3]));
+    const __m512 least = _mm512_set1_ps(_mm512_reduce_min_ps(low[0]));
+    for (i = 0;; i += 16) {
+        const __mmask16 lanes = low_lanes(n - i);
+        const __mmask16 equal = _mm512_mask_cmp_ps_mask(
+            lanes, _mm512_maskz_loadu_ps(lanes, dists + i), least, _CMP_EQ_OQ);
+        if (equal || n - i <= 16)
+            return i + (equal ? (size_t)__builtin_ctz(equal) : 0);
     }
-    const __mmask16 equal =
-        _mm512_cmp_ps_mask(best, _mm512_set1_ps(_mm512_reduce_min_ps(best)), _CMP_EQ_OQ);
-    const __mmask16 lanes = equal & low_lanes(n);
-    return _mm512_mask_reduce_min_epu32(lanes, best_at);
 }
 
 static size_t row_keep(float *dists, uint32_t *ids, size_t n, float limit)

@@ -68,7 +68,7 @@ ALWAYS uint16x4_t estimate4(const struct annk_row_query *q, const uint8_t *group
 }
 
 static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float own,
-                       float limit, const uint64_t *visited, float *dists, uint32_t *ids)
+                       float limit, float *dists, uint32_t *ids)
 {
     const size_t step = annk_row_group_bytes(q->padded, q->planes), chunks = q->padded / 32;
     const uint8_t *group = row + q->padded;
@@ -82,13 +82,10 @@ static size_t row_scan(const struct annk_row_query *q, const uint8_t *row, float
         for (size_t i = 0; i < 4; i++)
             near[i] = estimate4(q, group, 4 * i, sums[i], own, limit, d + 4 * i);
         uint64_t hits = set_places(near);
-        for (; hits; hits &= hits - 1) { /* fewer than 16 * g + 16 are kept: there is room */
+        for (; hits; hits &= hits - 1) {
             const unsigned i = (unsigned)__builtin_ctzll(hits) / 4;
-            uint32_t id;
-            memcpy(&id, group + 4 * i, sizeof id);
-            dists[n] = d[i];
-            ids[n] = id;
-            n += ~(visited[id >> 6] >> (id & 63)) & 1;
+            memcpy(&ids[n], group + 4 * i, sizeof *ids);
+            dists[n++] = d[i];
         }
     }
     return n;

@@ -29,6 +29,11 @@ ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slo
                         size_t batch);
 void scratch_free(struct scratch *s);
 
+static inline bool scratch_visited(const struct scratch *s, uint32_t slot)
+{
+    return ((const uint64_t *)s->visited.data)[slot >> 6] >> (slot & 63) & 1;
+}
+
 /* Sets the bit of a slot; true if it was clear.  Without branches: either is as likely. */
 static inline bool scratch_visit(struct scratch *s, uint32_t slot)
 {
