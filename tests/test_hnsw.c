@@ -477,7 +477,7 @@ static void thin_out(ann_index *ix, const struct passing *p, size_t n, struct or
 /* Where a quarter passes, by chance or all of one side, a search walks over what passes alone. */
 START_TEST(filters_are_walked)
 {
-    const size_t n = 6000;
+    const size_t n = 6500;
     float *x = graph_clusters(n, DIM, 30, 13), *sorted = malloc(n * sizeof *sorted);
     ann_options options = ANN_OPTIONS_INIT;
     ann_search_stats stats = {0};
@@ -522,6 +522,72 @@ START_TEST(filters_are_walked)
     oracle_free(o);
     ann_close(ix);
     free(sorted);
+    free(x);
+}
+END_TEST
+
+static const char *const scanned[] = {"hnsw,m=6,metric=l2", "hnsw,m=6,metric=l2,profile=fast"};
+
+/* Of what passes a third goes, and new vectors, copies of the queries, take the slots: in o is what
+ * stays of x [n]. */
+static void replace_third(ann_index *ix, const struct passing *p, size_t n, struct oracle *o)
+{
+    size_t count = 0, gone = 0;
+    for (ann_id id = 0; id < n; id++) {
+        if (passes((void *)(uintptr_t)p, id) && count++ % 3 == 0) {
+            ok(ann_remove(ix, 1, &id, NULL));
+            gone++;
+        } else {
+            oracle_put(o, id, p->x + id * DIM);
+        }
+    }
+    ok(ann_add(ix, view_of(p->x, gone), NULL));
+}
+
+/* A tenth passes, and is scanned.  In a crowd more of it is as near as codes tell than the scan has
+ * room for: a tenth of all, far away, makes codes coarse, and the others lie within a step of
+ * them.  Results are exact. */
+START_TEST(filters_are_scanned)
+{
+    const size_t n = 3000;
+    const bool crowd = _i % 2;
+    float *x = graph_clusters(n, DIM, 30, 17);
+    ann_search_stats stats = {0};
+    ann_search_params sp = ANN_SEARCH_PARAMS_INIT;
+    ann_filter *f = NULL;
+    ann_index *ix = NULL;
+    ann_options options = ANN_OPTIONS_INIT;
+    options.dim = DIM;
+    ok(ann_options_parse(&options, scanned[_i / 2]));
+    ok(ann_create(&options, &ix));
+    struct oracle *o = oracle_new(ANN_L2, DIM);
+    for (size_t i = 0; i < n * DIM && crowd; i++)
+        x[i] *= i / DIM % 10 == 0 ? 100 : 0.01F;
+    ok(ann_add(ix, view_of(x, n), NULL));
+    struct passing p = {x, 10, 1, false, 0};
+    ok(ann_filter_from_callback(ix, passes, &p, &f));
+    replace_third(ix, &p, n, o);
+    sp.filter = f;
+    sp.k = K;
+    sp.effort = K;
+    sp.stats = &stats;
+    for (size_t q = 1; q < 90; q += 3) {
+        ann_id ids[K];
+        float dists[K];
+        char why[200];
+        size_t count;
+        struct oracle_near *truth = oracle_sorted(o, x + q * DIM, passes_oracle, &p, &count);
+        ok(ann_search(ix, view_of(x + q * DIM, 1), &sp, ids, dists));
+        const double share = oracle_compare(o, x + q * DIM, truth, count, ids, dists, K, why);
+        ck_assert_msg(share >= 1, "%s: %.2f", why, share);
+        free(truth);
+    }
+    ck_assert_uint_eq(stats.exact, 30);
+    /* By codes alone, or then by vectors too. */
+    ck_assert((stats.distances > 30 * 350) == crowd);
+    ann_filter_close(f);
+    oracle_free(o);
+    ann_close(ix);
     free(x);
 }
 END_TEST
@@ -738,6 +804,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_loop_test(c, filters_find_all_there_is, 0, 10);
     tcase_add_loop_test(c, filters_are_walked, 0, 2 * WALKERS);
+    tcase_add_loop_test(c, filters_are_scanned, 0, 4);
     tcase_add_test(c, filter_from_ids);
     tcase_add_loop_test(c, range_is_complete, 0, 3);
     tcase_add_loop_test(c, iterator_gives_all_once, 0, 2);

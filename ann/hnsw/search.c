@@ -127,7 +127,7 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
     *batch = 2 * places;
     if (h->vec->codes.type) {
         *keys = hnsw_rerank_width(h, q) + 1;
-        *batch = 2 * places + FRONTIER + *keys;
+        *batch = (q->allowed ? 6 : 2) * places + FRONTIER + *keys;
     }
 }
 

@@ -1,7 +1,8 @@
 /* sieve.c - searches with a filter: a scan where few pass, else a walk, one of two.
  *
- * On codes, where at least half pass, the walk is walk.c's: nodes that do not pass are ways to
- * others, put aside.  Else it is twohop.c's, which looks at nodes that pass alone.
+ * On codes, where more than half pass (in rows two fifths), the walk is walk.c's: nodes that do
+ * not pass are ways to others, put aside.  Else it is twohop.c's, which looks at nodes that pass
+ * alone.
  *
  * Crossover: scan and walk are compared by what they cost in distances (walk_cost);
  * docs/hnsw.md has the measurement.  A scan is of codes where there are any, and what could be
@@ -12,10 +13,12 @@
 #include <string.h>
 
 #include "ann/hnsw/hnsw.h"
+#include "ann/kernels/rows.h"
 #include "ann/search/scan.h"
 
-#define SPARE 64 /* candidates of a scan of codes beyond 2k */
-#define MANY  2  /* nodes for one that passes, at most, for a walk over all */
+/* Nodes for one that passes, at most, for a walk over all: in rows, and on codes. */
+#define MANY_ROWS  2.5
+#define MANY_CODES 1.9
 
 struct sieve {
     const struct hnsw *h;
@@ -26,19 +29,92 @@ struct sieve {
 
 /* ---- the scan ---- */
 
-static void push_all(const struct sieve *w, size_t n, struct topk *t)
+/* What a scan of codes has found: all that may be among the k nearest. */
+struct candidates {
+    struct topk nearest; /* the k nearest by codes */
+    search_key *keys;    /* [n]: candidates, none farther than band when they came */
+    size_t n, room;
+    float band, root, add; /* rerank.h has the latter two */
+    bool crowded;          /* there are more than room: codes do not tell them apart */
+};
+
+static struct candidates no_candidates(const struct sieve *w, search_key *out)
 {
-    const uint32_t *slots = w->s->slots.data;
+    struct candidates f = {
+        .nearest = {.keys = out, .k = w->q->k},
+        .keys = w->s->keys.data,
+        .room = w->s->keys.bytes / sizeof(search_key),
+        .band = INFINITY,
+    };
+    rerank_band(w->h->vec, w->cq, &f.root, &f.add);
+    return f;
+}
+
+/* Drops what is no candidate any more. */
+static void drop_far(struct candidates *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        f->keys[n] = f->keys[i];
+        n += key_dist(f->keys[i]) <= f->band;
+    }
+    f->n = n;
+}
+
+static void push(struct candidates *f, search_key key)
+{
+    topk_push(&f->nearest, key);
+    if (f->nearest.size == f->nearest.k) {
+        const float kth = topk_limit(&f->nearest);
+        f->band = kth + f->root * sqrtf(kth) + f->add;
+    }
+    if (f->n == f->room)
+        drop_far(f);
+    if (f->n == f->room) {
+        f->crowded = true;
+        f->n = 0;
+    }
+    f->keys[f->n++] = key;
+}
+
+static void push_all(const struct sieve *w, size_t n, struct candidates *f)
+{
+    uint32_t *slots = w->s->slots.data;
     float *dists = w->s->dists.data;
     codes_distances(&w->h->vec->codes, w->cq, slots, n, dists);
     w->q->stats->distances += n;
-    for (size_t i = 0; i < n; i++)
-        if (dists[i] <= topk_limit(t))
-            topk_push(t, key_make(dists[i], slots[i]));
+    const size_t near = w->h->row_ops->keep(dists, slots, n, f->band);
+    for (size_t i = 0; i < near; i++)
+        if (dists[i] <= f->band)
+            push(f, key_make(dists[i], slots[i]));
 }
 
-/* The nearest by codes of all that pass, at t, ascending. */
-static void scan_codes(const struct sieve *w, struct topk *t)
+/* The slots of a word's bits, of which a branch could foretell neither place nor number: four at
+ * a time.  Room for three more; how many. */
+static inline size_t put_slots(uint64_t bits, uint32_t first, uint32_t *slots)
+{
+    const size_t n = (size_t)__builtin_popcountll(bits);
+    for (size_t at = 0; at < n; at += 4)
+        for (unsigned i = 0; i < 4; i++, bits &= bits - 1)
+            slots[at + i] = first + (uint32_t)__builtin_ctzll(bits | UINT64_C(1) << 63);
+    return n;
+}
+
+/* Of slots [n] those that still pass: of what came later some have the filter's bit. */
+static size_t keep_passing(const struct sieve *w, uint32_t *slots, size_t n)
+{
+    size_t kept = 0;
+    if (w->h->vec->born.bytes == 0)
+        return n;
+    for (size_t i = 0; i < n; i++) {
+        slots[kept] = slots[i];
+        kept += kind_passes(w->h->vec, w->q, slots[i]);
+    }
+    return kept;
+}
+
+/* What of all that pass may be among the k nearest, ascending. */
+static void scan_codes(const struct sieve *w, struct candidates *f)
 {
     const struct vectors *v = w->h->vec;
     const struct kind_query *q = w->q;
@@ -46,36 +122,39 @@ static void scan_codes(const struct sieve *w, struct topk *t)
     const uint32_t limit = q->allowed_slots < v->slots ? q->allowed_slots : v->slots;
     uint32_t *slots = w->s->slots.data;
     size_t n = 0;
-    for (size_t word = 0; word < ((size_t)limit + 63) / 64; word++)
-        for (uint64_t bits = live[word] & q->allowed[word]; bits; bits &= bits - 1) {
-            slots[n] = (uint32_t)(word * 64 + (size_t)__builtin_ctzll(bits));
-            n += kind_passes(v, q, slots[n]);
-            if (n == SCAN_BATCH) {
-                push_all(w, n, t);
-                n = 0;
-            }
+    for (uint32_t first = 0; first < limit; first += 64) {
+        uint64_t bits = live[first >> 6] & q->allowed[first >> 6];
+        if (limit - first < 64)
+            bits &= (UINT64_C(1) << (limit - first)) - 1;
+        n += keep_passing(w, slots + n, put_slots(bits, first, slots + n));
+        if (n >= SCAN_BATCH) {
+            push_all(w, n, f);
+            n = 0;
         }
-    push_all(w, n, t);
-    topk_sort(t);
+    }
+    push_all(w, n, f);
+    drop_far(f);
+    struct topk all = {.keys = f->keys, .k = f->n};
+    for (size_t i = 0; i < f->n; i++) /* where it is, a heap of those before */
+        topk_push(&all, f->keys[i]);
+    topk_sort(&all);
 }
 
 static void scan(const struct sieve *w, search_key *out, size_t *found)
 {
-    const size_t k = w->q->k, room = w->s->keys.bytes / sizeof(search_key);
-    struct topk t = {.keys = w->s->keys.data, .k = 2 * k + SPARE < room ? 2 * k + SPARE : room};
-    if (!w->cq || t.k <= k) {
+    if (!w->cq) {
         scan_search(w->h->vec, w->q, w->s, out, found);
         return;
     }
-    scan_codes(w, &t);
-    const size_t n = rerank_trim(w->h->vec, w->q, t.keys, t.size);
-    if (n == t.k) { /* codes do not tell so many apart */
+    struct candidates f = no_candidates(w, out);
+    scan_codes(w, &f);
+    if (f.crowded) {
         scan_search(w->h->vec, w->q, w->s, out, found);
         return;
     }
     w->q->stats->exact++;
-    *found = n < k ? n : k;
-    rerank(w->h->vec, w->q, w->s, t.keys, n, *found, out);
+    *found = f.n < w->q->k ? f.n : w->q->k;
+    rerank(w->h->vec, w->q, w->s, f.keys, f.n, *found, out);
 }
 
 /* ---- which of them ---- */
@@ -84,15 +163,17 @@ static void scan(const struct sieve *w, search_key *out, size_t *found)
  * of effort, much the same wherever one of 2 to 100 nodes passes. */
 static double walk_cost(const struct sieve *w, size_t effort)
 {
-    return (double)effort * w->h->m0 * (w->h->rows_on ? 3 : 4.5);
+    const double place = w->h->rows_on ? 3.5 : w->cq ? 6 : 4.5;
+    return (double)effort * w->h->m0 * place;
 }
 
 /* The nearest by a walk that pass at s->keys; how many. */
 static size_t walk(const struct sieve *w, size_t effort)
 {
     struct beam b;
+    const double many = w->h->rows_on ? MANY_ROWS : MANY_CODES;
     if (w->cq)
-        return hnsw_thinned(w->h, w->q) <= MANY ? hnsw_walk(w->h, w->q, w->s)
+        return hnsw_thinned(w->h, w->q) <= many ? hnsw_walk(w->h, w->q, w->s)
                                                 : hnsw_two_hops(w->h, w->q, w->s);
     beam_reset(&b, w->s->keys.data, effort);
     hnsw_two_hops_beam(w->h, w->q, w->s, &b);

@@ -3,20 +3,27 @@
  * Source: ACORN-1 (Patel et al., SIGMOD 2024).  Only nodes that pass are looked at; of a node's
  * neighbours those that pass, and where they are few, of the others' neighbours those that
  * pass, until there are enough.  So what does not pass costs a look at its links, never a
- * distance. Departures: it begins at a sample of what passes; each node leads to its
- * neighbours' neighbours once; twice a row's places are enough; and on codes it ends as
- * walk.c's do.
+ * distance. Departures: it begins where a walk without a filter does, and at a sample of what
+ * passes; each node leads to its neighbours' neighbours once; twice a row's places are enough;
+ * and on codes it ends as walk.c's do.
  *
  * In rows of profile fast the estimates of a node's row say which of the others are worth going
  * on from: the nearest, and none beyond the limit.  That halves the distances.
  *
  * Links are tested by the row against bitmaps (pick_set, pick_clear): the looks at links are
- * many, ten rows a node where one in ten passes. */
+ * many, ten rows a node where one in ten passes.
+ *
+ * Nothing waits for memory where it can be helped: while the links of one node's neighbours
+ * come, the codes found from the node before are compared with the query, and while those
+ * codes come, the next row is read.  So what a node leads to takes part one hop later. */
 #include <config.h>
+
+#include <string.h>
 
 #include "ann/hnsw/walk.h"
 
-#define SEEDS  16 /* of what passes, to begin with */
+#define SEEDS  4  /* of what passes, to begin with beside nodes near the query */
+#define SPREAD 16 /* of what passes, where there are no such nodes */
 #define AHEAD  6  /* rows fetched ahead */
 #define OTHERS 8  /* neighbours that do not pass, gone on from in a row with estimates */
 
@@ -27,9 +34,12 @@ struct finds {
     struct scratch *s;
     uint32_t bits; /* slots that the filter knows */
     uint32_t enough;
-    uint32_t *others; /* [m0] */
+    uint32_t *others; /* [m0]: of its neighbours some that do not pass, to go on from */
     uint32_t *fresh;  /* [enough + m0] */
-    size_t n;
+    size_t other_count, n;
+    size_t passing;    /* found, new or not */
+    uint32_t *waiting; /* [enough + m0], on codes: what the node before led to */
+    size_t waiting_count;
 };
 
 static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
@@ -47,15 +57,15 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
     };
 }
 
-/* Slots evenly over what passes, at most SEEDS. */
-static void find_seeds(struct finds *f)
+/* Slots evenly over what passes, at most `seeds`. */
+static void find_seeds(struct finds *f, size_t seeds)
 {
     const struct vectors *v = f->h->vec;
     const uint64_t *live = v->live_map.data;
     const size_t words = ((size_t)f->bits + 63) / 64;
     f->n = 0;
-    for (size_t i = 0; i < SEEDS; i++) {
-        const size_t from = i * words / SEEDS, to = (i + 1) * words / SEEDS;
+    for (size_t i = 0; i < seeds; i++) {
+        const size_t from = i * words / seeds, to = (i + 1) * words / seeds;
         bool have = false;
         for (size_t word = from; word < to && !have; word++)
             for (uint64_t bits = live[word] & f->q->allowed[word]; bits && !have;
@@ -69,8 +79,8 @@ static void find_seeds(struct finds *f)
     }
 }
 
-/* Of a node's neighbours those that pass: how many, and the new ones into fresh. */
-static inline size_t find_passing(struct finds *f, uint32_t slot)
+/* Of a node's neighbours those that pass, the new ones into fresh. */
+static inline void find_passing(struct finds *f, uint32_t slot)
 {
     const struct vectors *v = f->h->vec;
     uint32_t *fresh = f->fresh + f->n;
@@ -85,27 +95,43 @@ static inline size_t find_passing(struct finds *f, uint32_t slot)
         fresh[n] = to;
         n += scratch_visit(f->s, to);
     }
+    f->passing += passing;
     f->n += n;
-    return passing;
 }
 
-/* A node's neighbours that pass, and theirs. */
-static void find(struct finds *f, uint32_t slot)
+/* The first hop, by a node's links. */
+static void first_hop(struct finds *f, uint32_t slot)
 {
     const struct hnsw *h = f->h;
-    f->n = 0;
-    size_t passing = find_passing(f, slot);
-    if (passing >= f->enough)
-        return;
-    const size_t n = h->vec->ops->pick_clear(hnsw_row0(h, slot), h->m0, f->s->visited.data,
-                                             h->slots, f->others);
-    for (size_t i = 0; i < AHEAD && i < n; i++)
+    f->n = f->passing = f->other_count = 0;
+    find_passing(f, slot);
+    if (f->passing < f->enough)
+        f->other_count = h->vec->ops->pick_clear(hnsw_row0(h, slot), h->m0,
+                                                 f->s->visited.data, h->slots, f->others);
+    for (size_t i = 0; i < AHEAD && i < f->other_count; i++)
         hnsw_fetch_links(h, f->others[i]);
-    for (size_t i = 0; i < n && passing < f->enough; i++) {
-        if (i + AHEAD < n)
+}
+
+/* Of those found from place `from` on. */
+static inline void fetch_codes(const struct finds *f, size_t from)
+{
+    const struct codes *c = &f->h->vec->codes;
+    for (size_t i = from; i < f->n; i++)
+        annk_prefetch(codes_row(c, f->fresh[i]), c->stride);
+}
+
+/* The second: the others' neighbours. */
+static void second_hop(struct finds *f)
+{
+    const struct hnsw *h = f->h;
+    for (size_t i = 0; i < f->other_count && f->passing < f->enough; i++) {
+        const size_t from = f->n;
+        if (i + AHEAD < f->other_count)
             hnsw_fetch_links(h, f->others[i + AHEAD]);
         scratch_visit(f->s, f->others[i]);
-        passing += find_passing(f, f->others[i]);
+        find_passing(f, f->others[i]);
+        if (f->waiting)
+            fetch_codes(f, from);
         f->q->stats->hops++;
     }
 }
@@ -124,10 +150,10 @@ static inline size_t keep_nearest(search_key *nearest, size_t n, search_key key)
     return n;
 }
 
-/* The same by the estimates of the node's row, given its own distance: none beyond the limit.
- */
-static void find_near(struct finds *f, struct walk *w, const struct annk_row_query *rq,
-                      uint32_t slot, float own)
+/* The first hop by the estimates of the node's row, given its own distance: none beyond the
+ * limit. */
+static void first_hop_near(struct finds *f, struct walk *w, const struct annk_row_query *rq,
+                           uint32_t slot, float own)
 {
     search_key others[OTHERS];
     const float *dists = w->dists + w->n;
@@ -146,20 +172,27 @@ static void find_near(struct finds *f, struct walk *w, const struct annk_row_que
         f->fresh[f->n] = to;
         f->n += scratch_visit(f->s, to);
     }
-    for (size_t i = 0; i < n; i++)
-        hnsw_fetch_links(f->h, key_slot(others[i]));
-    for (size_t i = 0; i < n && f->n < f->enough; i++) {
-        scratch_visit(f->s, key_slot(others[i]));
-        (void)find_passing(f, key_slot(others[i]));
-        f->q->stats->hops++;
+    for (size_t i = 0; i < n; i++) {
+        f->others[i] = key_slot(others[i]);
+        hnsw_fetch_links(f->h, f->others[i]);
     }
+    f->other_count = n;
+    f->passing = f->n;
+}
+
+/* A node's row but for its code: its distance is known. */
+static inline void fetch_row(const struct hnsw *h, uint32_t slot)
+{
+    const size_t own = h->vec->codes.frame.padded;
+    annk_prefetch(hnsw_code_row(h, slot) + own, h->row_size - own);
 }
 
 /* ---- walks ---- */
 
-/* What was found, by distance, into the frontier and the results. */
-static void enter(struct walk *w, size_t m)
+/* Nodes [m], by distance, into the frontier and the results. */
+static void enter(struct walk *w, const uint32_t *slots, size_t m)
 {
+    memcpy(w->ids + w->n, slots, m * sizeof *slots);
     const size_t near = walk_distances(w, m);
     for (size_t i = 0; i < near; i++)
         walk_result(w, w->dists[w->n + i], w->ids[w->n + i]);
@@ -167,54 +200,69 @@ static void enter(struct walk *w, size_t m)
     walk_make_room(w);
 }
 
-static void hop_on_codes(struct walk *w, struct finds *f)
+/* What was found waits, in place of what did. */
+static void set_waiting(struct finds *f)
 {
-    uint32_t slot;
-    float dist;
-    while (w->hops < w->cap && walk_take(w, &slot, &dist)) {
-        f->fresh = w->ids + w->n;
-        find(f, slot);
-        w->hops++;
-        enter(w, f->n);
-    }
+    uint32_t *const slots = f->waiting;
+    f->waiting = f->fresh;
+    f->waiting_count = f->n;
+    f->fresh = slots;
 }
 
-/* The next row is fetched while one is looked at, as in walk.c. */
-static void hop_in_rows(struct walk *w, struct finds *f)
+static void enter_waiting(struct walk *w, struct finds *f)
 {
-    const struct hnsw *h = w->h;
-    struct annk_row_query rq;
-    uint32_t slot, next;
-    float dist, next_dist;
-    hnsw_row_query(w, &rq);
+    enter(w, f->waiting, f->waiting_count);
+    f->waiting_count = 0;
+}
+
+/* In rows, if rq is given. */
+static void hop(struct walk *w, struct finds *f, const struct annk_row_query *rq)
+{
+    uint32_t slot, next = 0;
+    float dist, next_dist = 0;
     if (!walk_take(w, &slot, &dist))
         return;
     while (w->hops < w->cap) {
+        if (rq)
+            first_hop_near(f, w, rq, slot, dist);
+        else
+            first_hop(f, slot);
+        fetch_codes(f, 0);
+        enter_waiting(w, f);
         const bool more = walk_take(w, &next, &next_dist);
-        rq.next = more ? hnsw_code_row(h, next) : NULL;
-        f->fresh = w->ids + w->n;
-        find_near(f, w, &rq, slot, dist);
+        if (more && rq)
+            fetch_row(w->h, next);
+        else if (more)
+            hnsw_fetch_links(w->h, next);
+        second_hop(f);
         w->hops++;
-        enter(w, f->n);
-        if (!more && !walk_take(w, &next, &next_dist))
-            break;
+        set_waiting(f);
+        if (!more) {
+            enter_waiting(w, f);
+            if (!walk_take(w, &next, &next_dist))
+                break;
+        }
         slot = next;
         dist = next_dist;
     }
+    enter_waiting(w, f);
 }
 
 size_t hnsw_two_hops(const struct hnsw *h, const struct kind_query *q, struct scratch *s)
 {
+    struct annk_row_query rq;
     struct walk w;
     struct finds f = finds_of(h, q, s);
+    const size_t most = f.enough + h->m0; /* that one node leads to */
     hnsw_walk_begin(&w, h, q, s, q->fine > 0 ? q->fine : (double)q->effort,
-                    f.enough + 2 * (size_t)h->m0 + 16);
-    find_seeds(&f);
-    enter(&w, f.n);
-    if (h->rows_on)
-        hop_in_rows(&w, &f);
-    else
-        hop_on_codes(&w, &f);
+                    3 * most + 2 * (size_t)h->m0 + 16);
+    f.fresh = f.others - most;
+    f.waiting = f.fresh - most;
+    hnsw_walk_start(&w, &rq);
+    find_seeds(&f, SEEDS);
+    enter(&w, f.fresh, f.n);
+    rq.next = NULL;
+    hop(&w, &f, h->rows_on ? &rq : NULL);
     return hnsw_walk_end(&w);
 }
 
@@ -233,10 +281,11 @@ void hnsw_two_hops_beam(const struct hnsw *h, const struct kind_query *q, struct
     struct finds f = finds_of(h, q, s);
     search_key key;
     uint32_t ahead;
-    find_seeds(&f);
+    find_seeds(&f, SPREAD);
     enter_beam(&f, b);
     while (beam_pop(b, &key)) {
-        find(&f, key_slot(key));
+        first_hop(&f, key_slot(key));
+        second_hop(&f);
         q->stats->hops++;
         enter_beam(&f, b);
         if (beam_peek(b, &ahead))

@@ -80,7 +80,7 @@ static void put_aside(struct walk *w, size_t from, size_t m)
 
 /* ---- in rows ---- */
 
-void hnsw_row_query(const struct walk *w, struct annk_row_query *rq)
+static void row_query(const struct walk *w, struct annk_row_query *rq)
 {
     const struct hnsw *h = w->h;
     const struct code_query *cq = w->cq;
@@ -211,14 +211,13 @@ static void begin_at_descent(struct walk *w)
     scratch_visit(w->s, w->ids[0]);
 }
 
-/* Where distances in the frontier are those of codes, not estimates. */
-static void begin_on_codes(struct walk *w)
+void hnsw_walk_start(struct walk *w, struct annk_row_query *rq)
 {
     const struct hnsw *h = w->h;
+    if (h->entry_groups > 0 || h->rows_on)
+        row_query(w, rq);
     if (h->entry_groups > 0) {
-        struct annk_row_query rq;
-        hnsw_row_query(w, &rq);
-        begin_at_entries(w, &rq);
+        begin_at_entries(w, rq);
         codes_distances(&h->vec->codes, w->cq, w->ids, w->n, w->dists);
         w->distances += w->n;
     } else {
@@ -314,13 +313,13 @@ size_t hnsw_walk_end(struct walk *w)
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s)
 {
     const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
+    struct annk_row_query rq;
     struct walk w;
     hnsw_walk_begin(&w, h, q, s, effort * hnsw_harder(thin), (size_t)h->m0 + 16);
     if (q->allowed)
         w.aside = hnsw_gamma(h, (double)q->k * thin, (double)q->k);
     if (h->rows_on) {
-        struct annk_row_query rq;
-        hnsw_row_query(&w, &rq);
+        row_query(&w, &rq);
         if (h->entry_groups > 0)
             begin_at_entries(&w, &rq);
         else
@@ -328,7 +327,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
         walk_rows(&w, &rq);
         w.distances += w.hops;
     } else {
-        begin_on_codes(&w);
+        hnsw_walk_start(&w, &rq);
         walk_codes(&w);
     }
     return hnsw_walk_end(&w);

@@ -39,7 +39,9 @@ void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_que
                      struct scratch *s, double effort, size_t most);
 /* Drops results that are no candidates any more, and counts; how many are left. */
 size_t hnsw_walk_end(struct walk *w);
-void hnsw_row_query(const struct walk *w, struct annk_row_query *rq);
+/* The nodes near the query that a walk begins with, by distances of codes, into the frontier and
+ * the results; rq becomes the query for rows, if they are on. */
+void hnsw_walk_start(struct walk *w, struct annk_row_query *rq);
 
 static inline void walk_result(struct walk *w, float dist, uint32_t slot)
 {
