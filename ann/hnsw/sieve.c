@@ -1,7 +1,8 @@
 /* sieve.c - searches with a filter: a scan where few pass, else a walk, one of two.
  *
- * On codes, where at least half pass, the walk is walk.c's: nodes that do not pass are ways to
- * others, put aside.  Else it is twohop.c's, which looks at nodes that pass alone.
+ * On codes, where more than half pass (in rows two fifths), the walk is walk.c's: nodes that do
+ * not pass are ways to others, put aside.  Else it is twohop.c's, which looks at nodes that pass
+ * alone.
  *
  * Crossover: scan and walk are compared by what they cost in distances (walk_cost);
  * docs/hnsw.md has the measurement.  A scan is of codes where there are any, and what could be
@@ -15,7 +16,9 @@
 #include "ann/kernels/rows.h"
 #include "ann/search/scan.h"
 
-#define MANY 2 /* nodes for one that passes, at most, for a walk over all */
+/* Nodes for one that passes, at most, for a walk over all: in rows, and on codes. */
+#define MANY_ROWS  2.5
+#define MANY_CODES 1.9
 
 struct sieve {
     const struct hnsw *h;
@@ -168,8 +171,9 @@ static double walk_cost(const struct sieve *w, size_t effort)
 static size_t walk(const struct sieve *w, size_t effort)
 {
     struct beam b;
+    const double many = w->h->rows_on ? MANY_ROWS : MANY_CODES;
     if (w->cq)
-        return hnsw_thinned(w->h, w->q) <= MANY ? hnsw_walk(w->h, w->q, w->s)
+        return hnsw_thinned(w->h, w->q) <= many ? hnsw_walk(w->h, w->q, w->s)
                                                 : hnsw_two_hops(w->h, w->q, w->s);
     beam_reset(&b, w->s->keys.data, effort);
     hnsw_two_hops_beam(w->h, w->q, w->s, &b);
