@@ -28,8 +28,8 @@ uint32_t hnsw_choose_m(const ann_options *o)
     return o->metric == ANN_IP ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
 }
 
-/* Wide rows of fewer candidates find as much, and take 0.7 of the time to build; but not among
- * directions, where a recall of 0.99 takes an eighth longer then. */
+/* Wide rows of fewer candidates take 0.7 of the time to build, and find as much under l2 and ip;
+ * on words compared by angle a recall of 0.99 takes an eighth longer then. */
 uint32_t hnsw_choose_ef_construction(const ann_options *o)
 {
     return wants_wide_rows(o) && o->metric != ANN_COSINE ? ANN_EF_CONSTRUCTION_DEFAULT / 2
