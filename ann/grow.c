@@ -61,7 +61,7 @@ static ann_err range_one(const ann_index *ix, const ann_view *view, size_t i, fl
                          struct scratch *s, struct growing *g, ann_range_result *out,
                          size_t *room)
 {
-    ann_err err = scratch_reserve(s, &ix->vec, 0, 0, 0);
+    ann_err err = scratch_reserve_query(s, &ix->vec);
     if (err)
         return err;
     vectors_query(&ix->vec, view, i, s->query.data);

@@ -160,7 +160,7 @@ static ann_err search_one(const ann_index *ix, const ann_view *view, size_t i,
 {
     struct kind_query q;
     size_t found = 0;
-    ann_err err = scratch_reserve(s, &ix->vec, 0, 0, 0);
+    ann_err err = scratch_reserve_query(s, &ix->vec);
     if (err)
         return err;
     vectors_query(&ix->vec, view, i, s->query.data);

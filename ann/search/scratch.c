@@ -5,6 +5,11 @@
 
 #include "ann/search/scratch.h"
 
+ann_err scratch_reserve_query(struct scratch *s, const struct vectors *v)
+{
+    return s->query.bytes < v->query_bytes ? buf_resize(&s->query, v->query_bytes) : ANN_OK;
+}
+
 ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slots, size_t keys,
                         size_t batch)
 {
@@ -16,8 +21,8 @@ ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slo
         err = buf_resize(&s->dirty, (words + 1) * sizeof(uint32_t));
     if (!err && s->keys.bytes < keys * sizeof(search_key))
         err = buf_resize(&s->keys, keys * sizeof(search_key));
-    if (!err && s->query.bytes < v->query_bytes)
-        err = buf_resize(&s->query, v->query_bytes);
+    if (!err)
+        err = scratch_reserve_query(s, v);
     if (!err && s->slots.bytes < batch * sizeof(uint32_t))
         err = buf_resize(&s->slots, batch * sizeof(uint32_t));
     if (!err && s->dists.bytes < batch * sizeof(float))

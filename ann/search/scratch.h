@@ -24,6 +24,9 @@ struct scratch {
     struct scratch *next;  /* in the list of idle ones */
 };
 
+/* Room for a query alone: all that may be asked for without the gate, as an add may replace the
+ * codes. */
+ann_err scratch_reserve_query(struct scratch *s, const struct vectors *v);
 /* Room for a graph of `slots` nodes, `keys` keys and batches of `batch` neighbours. */
 ann_err scratch_reserve(struct scratch *s, const struct vectors *v, uint32_t slots, size_t keys,
                         size_t batch);
