@@ -138,6 +138,7 @@ static double lists_at(const struct learning *l, const struct ivf_effort *e, flo
 static void note(const struct learning *l, float *stops)
 {
     enum { HALVINGS = 24 };
+    float least = 0; /* more lists are never a smaller factor */
     for (size_t i = 0; i < IVF_STOPS; i++) {
         const double lists = (double)((uint64_t)1 << i);
         const struct ivf_effort e =
@@ -150,7 +151,8 @@ static void note(const struct learning *l, float *stops)
             else
                 high = middle;
         }
-        stops[i] = i > 0 && high < stops[i - 1] ? stops[i - 1] : high;
+        least = high > least ? high : least;
+        stops[i] = least;
     }
 }
 
