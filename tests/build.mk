@@ -1,6 +1,6 @@
 # Tests of the build itself: layers, public header, exports, installation, examples.
 shell_tests += tests/layers.sh tests/headers.sh tests/exports.sh tests/install.sh
-EXTRA_DIST += tests/soak.sh tests/coverage.sh
+EXTRA_DIST += tests/ann_program.sh tests/soak.sh tests/coverage.sh
 
 # Threads that use one index together. It links the library as users have it.
 unit_tests += tests/deadlock.test

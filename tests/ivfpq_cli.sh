@@ -1,34 +1,8 @@
 #!/bin/bash
 # Lists and short codes by the program: building from a file and from a pipe, what is told of them,
 # adding, removing, searching, checking, calibrating.
-set -u
-: "${top_builddir:=.}"
-ann=$(cd "$top_builddir" && pwd)/ann/ann
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export LC_ALL=C KITH_THREADS=2
-failed=0
-
-fail()
-{
-    echo "FAIL (line ${BASH_LINENO[0]}, ${BASH_LINENO[1]:-}): $*"
-    [ -s err ] && sed 's/^/  err: /' err
-    failed=1
-}
-
-# run STATUS ARGUMENT...: the exit status is STATUS; output in out, talk in err.
-run()
-{
-    local want=$1 got
-    shift
-    "$ann" "$@" >out 2>err
-    got=$?
-    [ $got -eq "$want" ] || fail "ann $*: exit $got, not $want"
-}
-
-says() { grep -qF -e "$1" err || fail "no '$1' in its errors"; }
-same() { cmp -s "$1" "$2" || fail "$1 and $2 differ"; }
+# shellcheck source=tests/ann_program.sh
+. "${BASH_SOURCE[0]%/*}/ann_program.sh"
 
 # ---- data: 1,500 vectors and 40 queries of 8 numbers from 1 to 100, as raw u8
 awk 'BEGIN {
