@@ -8,21 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "ann/base/clock.h"
 #include "ann/base/error.h"
 #include "ann/base/rng.h"
 #include "ann/internal.h"
 
 #define RESAMPLES 1000
 #define ROUNDING 1e-6 /* relative */
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 struct comparison {
     size_t nq, k;
@@ -131,13 +124,13 @@ ann_err ann_recall(const ann_index *ix, ann_view q, const ann_search_params *giv
     double start = 0, middle = 0, end = 0;
     err = comparison_alloc(&c);
     if (!err) {
-        start = seconds();
+        start = clock_seconds();
         err = query_all(ix, &q, &p, c.ids, c.dists);
-        middle = seconds();
+        middle = clock_seconds();
     }
     if (!err) {
         err = recall_exact(ix, &q, &p, c.exact_ids, c.exact_dists);
-        end = seconds();
+        end = clock_seconds();
     }
     if (!err) {
         ann_recall_report r = ANN_RECALL_REPORT_INIT;

@@ -11,29 +11,22 @@
 #include <config.h>
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "ann/base/clock.h"
 #include "ann/internal.h"
 
-#define QUERIES    256
-#define EFFORT     32
-#define K          10
-#define LONGEST_NS UINT64_C(25000000) /* then all stays as it is */
-#define BETTER     0.95               /* of the time */
+#define QUERIES 256
+#define EFFORT  32
+#define K       10
+#define LONGEST 0.025 /* seconds; then all stays as it is */
+#define BETTER  0.95  /* of the time */
 
 struct tuning {
     ann_index *ix;
     ann_searcher *searcher;
-    float *rows;                 /* [QUERIES, dim], and what decoding needs */
-    uint64_t ns[2][QUERIES / 2]; /* by level */
+    float *rows;                    /* [QUERIES, dim], and what decoding needs */
+    double seconds[2][QUERIES / 2]; /* by level */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* Live vectors, evenly over all. */
 static void take_rows(struct tuning *t)
@@ -49,7 +42,7 @@ static void take_rows(struct tuning *t)
 
 static int ascending(const void *a, const void *b)
 {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
@@ -58,15 +51,15 @@ static bool search_all(struct tuning *t)
 {
     ann_id ids[K];
     size_t n[2] = {0, 0};
-    uint64_t from = now_ns();
-    const uint64_t end = from + LONGEST_NS;
+    double from = clock_seconds();
+    const double end = from + LONGEST;
     for (size_t i = 0; i < QUERIES; i++) {
         const int level = (i ^ i >> 1) & 1; /* 0, 1, 1, 0: neither is always first */
         annk_prefetch_choose(level);
         if (ann_searcher_search(t->searcher, t->rows + i * t->ix->vec.dim, ANN_F32, ids, NULL))
             return false;
-        const uint64_t to = now_ns();
-        t->ns[level][n[level]++] = to - from;
+        const double to = clock_seconds();
+        t->seconds[level][n[level]++] = to - from;
         if (to > end)
             return false;
         from = to;
@@ -74,17 +67,17 @@ static bool search_all(struct tuning *t)
     return true;
 }
 
-static double median(uint64_t *ns)
+static double median(double *seconds)
 {
-    qsort(ns, QUERIES / 2, sizeof *ns, ascending);
-    return (double)ns[QUERIES / 4];
+    qsort(seconds, QUERIES / 2, sizeof *seconds, ascending);
+    return seconds[QUERIES / 4];
 }
 
 static void choose(struct tuning *t)
 {
     const int by_vendor = annk_prefetch_l2;
     const bool other =
-        search_all(t) && median(t->ns[!by_vendor]) < BETTER * median(t->ns[by_vendor]);
+        search_all(t) && median(t->seconds[!by_vendor]) < BETTER * median(t->seconds[by_vendor]);
     annk_prefetch_choose(other ? !by_vendor : by_vendor);
 }
 

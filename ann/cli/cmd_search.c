@@ -6,9 +6,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "ann/base/clock.h"
 #include "ann/base/memory.h"
 #include "ann/cli/cli.h"
 #include "ann/io/json.h"
@@ -31,13 +31,6 @@ struct search {
     uint64_t asked, found;
     double seconds;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Opens index and filter; sets the parameters. */
 static ann_err prepare(struct search *s)
@@ -78,9 +71,9 @@ static void search_close(struct search *s)
 static ann_err search_block(struct search *s, const ann_view *v)
 {
     const size_t k = s->p.k;
-    const double start = now();
+    const double start = clock_seconds();
     ann_err err = io_library(ann_search(s->ix, *v, &s->p, s->ids, s->dists));
-    s->seconds += now() - start;
+    s->seconds += clock_seconds() - start;
     for (size_t i = 0; i < v->n && !err; i++) {
         size_t n = 0;
         while (n < k && s->ids[i * k + n] != ANN_NO_ID)
@@ -94,10 +87,10 @@ static ann_err search_block(struct search *s, const ann_view *v)
 static ann_err range_block(struct search *s, const ann_view *v)
 {
     ann_range_result r;
-    const double start = now();
+    const double start = clock_seconds();
     ann_err err =
         io_library(ann_search_range(s->ix, *v, (float)s->a->radius, &s->p, &r));
-    s->seconds += now() - start;
+    s->seconds += clock_seconds() - start;
     if (err)
         return err;
     for (size_t i = 0; i < r.nq && !err; i++) {

@@ -5,20 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "ann/base/clock.h"
 #include "ann/io/progress.h"
 
 #define EVERY 0.1 /* seconds between two drawings */
 #define BAR_MAX 40
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 void progress_init(struct progress *p, bool quiet, const volatile sig_atomic_t *stop)
 {
@@ -94,7 +87,7 @@ int progress_step(void *arg, const char *what, uint64_t done, uint64_t total)
         return 1;
     if (!p->show)
         return 0;
-    const double at = now();
+    const double at = clock_seconds();
     if (strncmp(p->what, what, sizeof p->what - 1) != 0) { /* a new phase begins */
         snprintf(p->what, sizeof p->what, "%s", what);
         p->base = done;
