@@ -65,8 +65,7 @@ static void push(struct candidates *f, search_key key)
 {
     topk_push(&f->nearest, key);
     if (f->nearest.size == f->nearest.k) {
-        const float kth = topk_limit(&f->nearest);
-        f->band = kth + f->root * sqrtf(kth) + f->add;
+        f->band = rerank_limit(topk_limit(&f->nearest), f->root, f->add);
     }
     if (f->n == f->room)
         drop_far(f);

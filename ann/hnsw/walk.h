@@ -56,7 +56,7 @@ static inline void walk_result(struct walk *w, float dist, uint32_t slot)
         return;
     const float kth = key_dist(w->keys[w->k - 1]), limit = w->gamma * kth;
     w->limit = limit > w->floor ? limit : w->floor;
-    w->band = kth + w->band_root * sqrtf(kth) + w->band_add;
+    w->band = rerank_limit(kth, w->band_root, w->band_add);
 }
 
 /* Makes room for another row: first what is beyond the limit goes, then the farther half. */

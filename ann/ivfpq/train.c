@@ -65,18 +65,17 @@ struct training {
     size_t room_each;
 };
 
-/* Row i of the sample, evenly over the view. */
-static size_t row_of(const struct training *t, size_t i, size_t of)
+/* Row i of `some` that are evenly over n. */
+static size_t evenly(size_t i, size_t some, size_t n)
 {
-    return (size_t)((unsigned __int128)i * t->view->n / of);
+    return (size_t)((unsigned __int128)i * n / some);
 }
 
 static const float *frame_row(void *arg, uint64_t i, float *room)
 {
     const struct training *t = arg;
-    vectors_query(t->h->vec, t->view,
-                  row_of(t, (size_t)i, t->view->n < FRAME_LEARN ? t->view->n : FRAME_LEARN),
-                  room);
+    const size_t n = t->view->n, some = n < FRAME_LEARN ? n : FRAME_LEARN;
+    vectors_query(t->h->vec, t->view, evenly((size_t)i, some, n), room);
     return room;
 }
 
@@ -98,7 +97,7 @@ static void bring(void *arg, size_t i, unsigned worker)
     const struct training *t = arg;
     const struct ivfpq *h = t->h;
     float *x = t->room + worker * t->room_each, over;
-    vectors_query(h->vec, t->view, row_of(t, i, t->n), x);
+    vectors_query(h->vec, t->view, evenly(i, t->n, t->view->n), x);
     ivf_space_vector(h, x, t->x + i * h->dim, x + h->vec->dim, &over);
 }
 
@@ -162,27 +161,20 @@ static size_t thin_out(struct training *t, size_t most)
     if (t->n <= most)
         return t->n;
     for (size_t i = 0; i < most; i++)
-        memmove(t->x + i * dim, t->x + (size_t)((unsigned __int128)i * t->n / most) * dim,
-                dim * sizeof *t->x);
+        memmove(t->x + i * dim, t->x + evenly(i, most, t->n) * dim, dim * sizeof *t->x);
     return most;
 }
 
-/* Row i of `checked` that are evenly over rows [n] of x. */
-static const float *checked_row(const struct ivfpq *h, const float *x, size_t n, size_t checked,
-                                size_t i)
-{
-    return x + (size_t)((unsigned __int128)i * n / checked) * h->dim;
-}
-
+/* Of `checked` of rows [n], evenly. */
 static double mean_norm2(const struct ivfpq *h, const float *x, size_t n, size_t checked)
 {
     double sum = 0;
     for (size_t i = 0; i < checked; i++)
-        sum += frame_norm2(checked_row(h, x, n, checked, i), h->dim);
+        sum += frame_norm2(x + evenly(i, checked, n) * h->dim, h->dim);
     return sum / (double)checked;
 }
 
-/* Mean squared error of the codes of some of rows [n]. */
+/* Mean squared error of the codes of `checked` of rows [n], evenly. */
 static ann_err code_error(const struct ivfpq *h, const float *x, size_t n, size_t checked,
                           double *error)
 {
@@ -191,7 +183,7 @@ static ann_err code_error(const struct ivfpq *h, const float *x, size_t n, size_
     double sum = 0;
     if (decoded && code)
         for (size_t i = 0; i < checked; i++) {
-            const float *row = checked_row(h, x, n, checked, i);
+            const float *row = x + evenly(i, checked, n) * h->dim;
             pq_encode(&h->pq, row, code);
             pq_decode(&h->pq, code, decoded);
             for (uint32_t d = 0; d < h->dim; d++) {

@@ -56,7 +56,7 @@ size_t rerank_trim(const struct vectors *v, const struct kind_query *q, const se
         return n;
     const float kth = key_dist(keys[q->k - 1]);
     rerank_band(v, vectors_code_query(v, q->query), &root, &add);
-    while (n > q->k && key_dist(keys[n - 1]) > kth + root * sqrtf(kth) + add)
+    while (n > q->k && key_dist(keys[n - 1]) > rerank_limit(kth, root, add))
         n--;
     return n;
 }

@@ -5,6 +5,8 @@
 #ifndef KITH_SEARCH_RERANK_H
 #define KITH_SEARCH_RERANK_H
 
+#include <math.h>
+
 #include "ann/search/kind.h"
 
 /* Squared error that rounding to codes is about to cause, of a vector and the query together.
@@ -13,6 +15,10 @@ float rerank_error2(const struct vectors *v, const struct code_query *cq);
 /* A vector farther by codes than the k-th by more than root * sqrt(kth) + add is no candidate.
  */
 void rerank_band(const struct vectors *v, const struct code_query *cq, float *root, float *add);
+static inline float rerank_limit(float kth, float root, float add)
+{
+    return kth + root * sqrtf(kth) + add;
+}
 /* Of keys [n], ascending distances of code space, how many may be among the q->k nearest. */
 size_t rerank_trim(const struct vectors *v, const struct kind_query *q, const search_key *keys,
                    size_t n);
