@@ -4,12 +4,12 @@
  *
  *  - Seeds come in two levels.  About sqrt(k) parts are learned from a few rows, all rows are
  *    assigned to them, and each part gets its share of the centroids by a k-means++ of its own.
- *  - An iteration compares a row with its centroid and those near to it alone, found anew each
- *    time (Agustsson, Timofte, Van Gool, "k2-means", 2017), and of these only with those that
- *    the triangle inequality leaves: |c - c'| < 2 |x - c|.
+ *  - Before the first iteration the FEW centroids nearest to each row are found, by matrix
+ *    products; an iteration compares the row with these and its own alone, for centroids seldom
+ *    move past so many others.
  *
- * Inertia is that of full assignments (docs/benchmarking.md); the work of an iteration is NEAR
- * distances a row at most, whatever k is.
+ * Inertia is within 1 % of that of full assignments (docs/benchmarking.md); the work of an
+ * iteration is FEW + 1 distances a row, whatever k is.
  *
  * A centroid without rows takes a half of the cluster with the largest inertia.
  *
@@ -30,8 +30,7 @@
 #define ITERATIONS   10
 #define PER_CENTROID 256
 
-#define NEAR        96   /* centroids a row is compared with, at most */
-#define REACH       4096 /* centroids among which the near ones are sought, about */
+#define FEW         16   /* centroids a row is compared with, besides its own */
 #define PARTS_FROM  64   /* centroids, for more than one part */
 #define PART_ROWS   256  /* rows a part is learned from */
 #define PART_LEARN  256  /* rows a centroid of a part is learned from */
@@ -43,9 +42,8 @@
 /* One thread's memory. */
 struct helper {
     double *sums;   /* [dim] */
-    float *dists;   /* [k] */
-    uint32_t *ids;  /* [k] */
-    uint64_t *keys; /* [NEAR], or [parts] */
+    float *dists;   /* [parts] or [FEW] */
+    uint32_t *ids;  /* [parts] */
 };
 
 struct course {
@@ -59,6 +57,8 @@ struct course {
     uint32_t *rows, *rows2; /* [n] of x, by cluster */
     uint32_t *start;        /* [k + 1] where a cluster's rows begin */
     uint32_t *home;         /* [n] the cluster each row belongs to */
+    uint32_t *place;        /* [n] where a row's candidates stand */
+    uint32_t *place2;       /* [n] */
     float *dists;           /* [n] to its centroid, when last assigned */
     float *centroids;       /* [k, dim] */
     uint32_t *moved;        /* [k] rows that left the cluster when last assigned */
@@ -67,14 +67,11 @@ struct course {
     uint32_t *donor;        /* [k] of an empty cluster */
     /* parts */
     uint32_t parts;
-    float *centres;    /* [parts, dim] */
-    uint32_t *part;    /* [k] of a centroid */
-    uint32_t *members; /* [k] centroids by part */
-    uint32_t *first;   /* [parts + 1] where a part's members begin */
-    /* near centroids */
-    uint32_t width;
-    uint32_t *near; /* [k, width] nearest first, itself left out */
-    float *gap;     /* [k, width] their squared distances */
+    float *centres;  /* [parts, dim] */
+    uint32_t *first; /* [parts + 1] where a part's centroids begin */
+    /* candidates */
+    uint32_t few;   /* FEW, or k */
+    uint32_t *near; /* [n, few] by place, nearest first */
     struct helper *helpers;
     atomic_bool failed; /* a thread had no memory */
 };
@@ -89,11 +86,16 @@ static const float *row(const struct course *c, uint32_t at)
     return c->x + c->rows[at] * c->dim;
 }
 
+static const uint32_t *candidates(const struct course *c, uint32_t at)
+{
+    return c->near + (size_t)c->place[at] * c->few;
+}
+
 /* Rows lie anywhere in x: those to come are fetched meanwhile. */
 static void fetch_row(const struct course *c, uint32_t at)
 {
-    const uint32_t ahead = at + AHEAD;
-    const char *x = (const char *)row(c, ahead < c->n ? ahead : c->n - 1);
+    const uint32_t ahead = at + AHEAD < c->n ? at + AHEAD : c->n - 1;
+    const char *x = (const char *)row(c, ahead);
     const size_t bytes = c->dim * sizeof(float) < FETCHED ? c->dim * sizeof(float) : FETCHED;
     for (size_t i = 0; i < bytes; i += 64)
         __builtin_prefetch(x + i);
@@ -114,13 +116,18 @@ static void sort_rows(struct course *c, uint32_t clusters)
         start[j] = sum;
         sum += count;
     }
-    for (uint32_t i = 0; i < c->n; i++)
-        c->rows2[start[c->home[i]]++] = c->rows[i];
+    for (uint32_t i = 0; i < c->n; i++) {
+        const uint32_t to = start[c->home[i]]++;
+        c->rows2[to] = c->rows[i];
+        c->place2[to] = c->place[i];
+    }
     memmove(start + 1, start, clusters * sizeof *start);
     start[0] = 0;
-    uint32_t *rows = c->rows;
+    uint32_t *rows = c->rows, *place = c->place;
     c->rows = c->rows2;
     c->rows2 = rows;
+    c->place = c->place2;
+    c->place2 = place;
     for (uint32_t j = 0; j < clusters; j++)
         for (uint32_t i = start[j]; i < start[j + 1]; i++)
             c->home[i] = j;
@@ -220,8 +227,6 @@ static void seed_body(void *arg, size_t p, unsigned worker)
         atomic_store(&c->failed, true);
     for (uint32_t i = c->start[p]; i < c->start[p + 1]; i++)
         c->home[i] += first;
-    for (uint32_t i = first; i < first + k; i++)
-        c->part[i] = (uint32_t)p;
 }
 
 static ann_err seed(struct course *c)
@@ -348,7 +353,6 @@ static void split_body(void *arg, size_t empty, unsigned worker)
                 home[i] = donor;
         } else {
             c->stale[empty] = c->stale[donor] = true;
-            c->part[empty] = c->part[donor];
         }
     }
     mem_free(two);
@@ -394,140 +398,31 @@ static ann_err move(struct course *c)
     return repair(c);
 }
 
-/* ---- near centroids ---- */
-
-/* Squared distances are not negative, so that their bits order as they do. */
-static uint64_t key_of(float dist, uint32_t id)
-{
-    uint32_t bits;
-    memcpy(&bits, &dist, sizeof bits);
-    return (uint64_t)bits << 32 | id;
-}
-
-static float key_dist(uint64_t key)
-{
-    const uint32_t bits = (uint32_t)(key >> 32);
-    float dist;
-    memcpy(&dist, &bits, sizeof dist);
-    return dist;
-}
-
-/* Puts key among the `most` smallest at keys [*n], sorted. */
-static void keep_smallest(uint64_t *keys, uint32_t *n, uint32_t most, uint64_t key)
-{
-    if (*n == most && key >= keys[most - 1])
-        return;
-    uint32_t at = *n < most ? (*n)++ : most - 1;
-    for (; at > 0 && keys[at - 1] > key; at--)
-        keys[at] = keys[at - 1];
-    keys[at] = key;
-}
-
-static void group_by_part(struct course *c)
-{
-    memset(c->first, 0, (c->parts + 1) * sizeof *c->first);
-    for (uint32_t i = 0; i < c->k; i++)
-        c->first[c->part[i] + 1]++;
-    for (uint32_t p = 0; p < c->parts; p++)
-        c->first[p + 1] += c->first[p];
-    for (uint32_t i = c->k; i-- > 0;)
-        c->members[--c->first[c->part[i] + 1]] = i;
-    /* each first[p + 1] is now where part p begins */
-    memmove(c->first, c->first + 1, c->parts * sizeof *c->first);
-    c->first[c->parts] = c->k;
-}
-
-/* The centroids of the parts nearest to part p, about REACH, in h->ids; how many. */
-static uint32_t centroids_about(const struct course *c, uint32_t p, const struct helper *h)
-{
-    for (uint32_t q = 0; q < c->parts; q++)
-        h->ids[q] = q;
-    c->ops->many[ANNK_L2][ANNK_F32](c->centres + p * c->dim, c->centres, c->dim * sizeof(float),
-                                    h->ids, c->parts, c->dim, h->dists);
-    uint32_t parts = 0, n = 0;
-    for (uint32_t q = 0; q < c->parts; q++)
-        keep_smallest(h->keys, &parts, c->parts, key_of(h->dists[q], q));
-    for (uint32_t i = 0; i < parts && n < REACH; i++) {
-        const uint32_t q = (uint32_t)h->keys[i], count = c->first[q + 1] - c->first[q];
-        memcpy(h->ids + n, c->members + c->first[q], count * sizeof *h->ids);
-        n += count;
-    }
-    return n;
-}
-
-static void near_of(struct course *c, uint32_t i, const struct helper *h, uint32_t n)
-{
-    c->ops->many[ANNK_L2][ANNK_F32](centroid(c, i), c->centroids, c->dim * sizeof(float),
-                                    h->ids, n, c->dim, h->dists);
-    uint32_t got = 0;
-    float limit = INFINITY;
-    for (uint32_t j = 0; j < n; j++)
-        if (h->dists[j] <= limit && h->ids[j] != i) {
-            keep_smallest(h->keys, &got, c->width, key_of(h->dists[j], h->ids[j]));
-            if (got == c->width)
-                limit = key_dist(h->keys[got - 1]);
-        }
-    for (uint32_t j = 0; j < c->width;
-         j++) { /* parts with few centroids: the list ends early */
-        c->near[(size_t)i * c->width + j] = j < got ? (uint32_t)h->keys[j] : i;
-        c->gap[(size_t)i * c->width + j] = j < got ? key_dist(h->keys[j]) : INFINITY;
-    }
-}
-
-static void near_body(void *arg, size_t p, unsigned worker)
-{
-    struct course *c = arg;
-    const struct helper *h = &c->helpers[worker];
-    if (c->first[p] == c->first[p + 1])
-        return;
-    const uint32_t n = centroids_about(c, (uint32_t)p, h);
-    for (uint32_t i = c->first[p]; i < c->first[p + 1]; i++)
-        near_of(c, c->members[i], h, n);
-}
-
-static void find_near(struct course *c)
-{
-    if (c->width == 0)
-        return;
-    group_by_part(c);
-    pool_for(c->pool, c->parts, 1, near_body, c);
-}
-
 /* ---- rows to their centroids ---- */
 
-/* How many of a centroid's near ones can be nearer to a row at squared distance own of it. */
-static uint32_t within(const float *gap, uint32_t n, float own)
+static ann_err find_candidates(struct course *c)
 {
-    uint32_t low = 0, high = n;
-    while (low < high) {
-        const uint32_t middle = (low + high) / 2;
-        if (gap[middle] < 4.0001f * own)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    for (uint32_t i = 0; i < c->n; i++)
+        c->place[i] = i;
+    return kmeans_candidates(c->ops, c->x, c->rows, c->n, c->dim, c->centroids, c->k, c->few,
+                             c->pool, c->near);
 }
 
 static void assign_body(void *arg, size_t i, unsigned worker)
 {
     struct course *c = arg;
-    const struct helper *h = &c->helpers[worker];
-    /* With one centroid there are none near it. */
-    const uint32_t *near = c->width > 0 ? c->near + i * c->width : NULL;
-    const float *gap = c->width > 0 ? c->gap + i * c->width : NULL;
+    float *dists = c->helpers[worker].dists;
     uint32_t left = 0;
     for (uint32_t r = c->start[i]; r < c->start[i + 1]; r++) {
+        const uint32_t *near = candidates(c, r);
         uint32_t home = (uint32_t)i;
         fetch_row(c, r);
         float best = c->ops->dist[ANNK_L2][ANNK_F32](row(c, r), centroid(c, home), c->dim);
-        const uint32_t n = within(gap, c->width, best);
-        if (n > 0)
-            c->ops->many[ANNK_L2][ANNK_F32](row(c, r), c->centroids, c->dim * sizeof(float),
-                                            near, n, c->dim, h->dists);
-        for (uint32_t j = 0; j < n; j++)
-            if (h->dists[j] < best) {
-                best = h->dists[j];
+        c->ops->many[ANNK_L2][ANNK_F32](row(c, r), c->centroids, c->dim * sizeof(float), near,
+                                        c->few, c->dim, dists);
+        for (uint32_t j = 0; j < c->few; j++)
+            if (dists[j] < best) {
+                best = dists[j];
                 home = near[j];
             }
         c->dists[r] = best;
@@ -561,38 +456,35 @@ static void course_close(struct course *c)
         mem_free(c->helpers[i].sums);
         mem_free(c->helpers[i].dists);
         mem_free(c->helpers[i].ids);
-        mem_free(c->helpers[i].keys);
     }
     mem_free(c->helpers);
     mem_free(c->rows);
     mem_free(c->rows2);
     mem_free(c->start);
     mem_free(c->home);
+    mem_free(c->place);
+    mem_free(c->place2);
     mem_free(c->dists);
     mem_free(c->moved);
     mem_free(c->stale);
     mem_free(c->spread);
     mem_free(c->donor);
     mem_free(c->centres);
-    mem_free(c->part);
-    mem_free(c->members);
     mem_free(c->first);
     mem_free(c->near);
-    mem_free(c->gap);
 }
 
 static bool helpers_open(struct course *c)
 {
-    const uint32_t keys = c->parts > NEAR ? c->parts : NEAR;
+    const uint32_t dists = c->parts > FEW ? c->parts : FEW;
     c->helpers = mem_zalloc(pool_threads(c->pool), sizeof *c->helpers);
     bool ok = c->helpers != NULL;
     for (unsigned i = 0; ok && i < pool_threads(c->pool); i++) {
         struct helper *h = &c->helpers[i];
         h->sums = mem_alloc(c->dim * sizeof *h->sums);
-        h->dists = mem_alloc(c->k * sizeof *h->dists);
-        h->ids = mem_alloc(c->k * sizeof *h->ids);
-        h->keys = mem_alloc(keys * sizeof *h->keys);
-        ok = h->sums && h->dists && h->ids && h->keys;
+        h->dists = mem_alloc(dists * sizeof *h->dists);
+        h->ids = mem_alloc(c->parts * sizeof *h->ids);
+        ok = h->sums && h->dists && h->ids;
     }
     return ok;
 }
@@ -601,25 +493,24 @@ static ann_err course_open(struct course *c)
 {
     const size_t n = c->n, k = c->k;
     c->parts = c->k < PARTS_FROM ? 1 : (uint32_t)sqrt((double)c->k);
-    c->width = c->k - 1 < NEAR ? c->k - 1 : NEAR;
+    c->few = c->k < FEW ? c->k : FEW;
     c->rows = mem_alloc(n * sizeof *c->rows);
     c->rows2 = mem_alloc(n * sizeof *c->rows2);
     c->home = mem_alloc(n * sizeof *c->home);
+    c->place = mem_zalloc(n, sizeof *c->place);
+    c->place2 = mem_alloc(n * sizeof *c->place2);
     c->dists = mem_alloc(n * sizeof *c->dists);
     c->start = mem_alloc((k + 1) * sizeof *c->start);
     c->moved = mem_alloc(k * sizeof *c->moved);
     c->stale = mem_alloc(k * sizeof *c->stale);
     c->spread = mem_alloc(k * sizeof *c->spread);
     c->donor = mem_alloc(k * sizeof *c->donor);
-    c->part = mem_alloc(k * sizeof *c->part);
-    c->members = mem_alloc(k * sizeof *c->members);
     c->centres = mem_zalloc(c->parts, c->dim * sizeof *c->centres);
     c->first = mem_alloc((c->parts + (size_t)1) * sizeof *c->first);
-    c->near = mem_zalloc(k, c->width * sizeof *c->near);
-    c->gap = mem_zalloc(k, c->width * sizeof *c->gap);
-    const bool ok = c->rows && c->rows2 && c->home && c->dists && c->start && c->moved &&
-                    c->stale && c->spread && c->donor && c->part && c->members && c->centres &&
-                    c->first && (c->width == 0 || (c->near && c->gap)) && helpers_open(c);
+    c->near = mem_alloc(n * c->few * sizeof *c->near);
+    const bool ok = c->rows && c->rows2 && c->home && c->place && c->place2 && c->dists &&
+                    c->start && c->moved && c->stale && c->spread && c->donor && c->centres &&
+                    c->first && c->near && helpers_open(c);
     return ok ? ANN_OK
               : ANN_FAIL(ANN_ENOMEM, "out of memory: %u centroids of %u rows", c->k, c->n);
 }
@@ -634,8 +525,9 @@ static ann_err run(struct course *c, const struct kmeans_options *o,
         if (o->progress && o->progress(o->progress_arg, "train", i, most))
             return ANN_FAIL(ANN_ECANCELED, "stopped at iteration %u of k-means", i);
         err = move(c);
+        if (!err && i == 0)
+            err = find_candidates(c);
         if (!err) {
-            find_near(c);
             moved = assign(c);
             report->iterations = i + 1;
         }

@@ -24,6 +24,8 @@ struct kmeans_options {
     void *progress_arg;
 };
 
+#define KMEANS_BYTES_A_ROW 90 /* of memory of kmeans_train for each row learned from, about */
+
 struct kmeans_report {
     uint32_t iterations;
     uint64_t rows;  /* learned from */
@@ -46,5 +48,11 @@ ann_err kmeans_train(const struct annk_ops *ops, const float *x, size_t n, size_
 ann_err kmeans_assign(const struct annk_ops *ops, const float *x, size_t n, size_t dim,
                       const float *centroids, uint32_t k, struct pool *pool, uint32_t *nearest,
                       float *dists);
+
+/* The `few` (1..k) nearest centroids of each of the rows of x: near [n, few], nearest first,
+ * as matrix products tell. */
+ann_err kmeans_candidates(const struct annk_ops *ops, const float *x, const uint32_t *rows,
+                          size_t n, size_t dim, const float *centroids, uint32_t k,
+                          uint32_t few, struct pool *pool, uint32_t *near);
 
 #endif

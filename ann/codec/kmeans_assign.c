@@ -1,4 +1,4 @@
-/* kmeans_assign.c - the nearest centroid of each row, by matrix products.  See kmeans.h.
+/* kmeans_assign.c - the nearest centroids of each row, by matrix products.  See kmeans.h.
  *
  * Rows and centroids are taken relative to the mean of the centroids, since squared distances
  * out of products lose what norms are larger than distances; the winner's distance is the
@@ -23,24 +23,26 @@ struct bench {
     float *rows;      /* [ROWS, dim] less the middle */
     float *tile;      /* [ROWS, COLUMNS] */
     float *norms;     /* [ROWS] squared, of rows */
-    float *best;      /* [ROWS] */
+    uint64_t *best;   /* [ROWS, few] keys, ascending */
+    uint32_t *found;  /* [ROWS] of them */
     uint32_t *picked; /* [ROWS, COLUMNS] where the tile is shared out, else [COLUMNS] */
 };
 
 struct assignment {
     const struct annk_ops *ops;
     const float *x;
+    const uint32_t *rows; /* [n] of x; NULL: the first n */
     size_t n, dim;
     const float *centroids;
-    uint32_t k;
+    uint32_t k, few;
     struct pool *pool;
     bool blas_parallel; /* BLAS has threads of its own: one product at a time */
     float *middle;      /* [dim] */
     float *centred;     /* [k, dim] centroids less the middle */
     float *norms;       /* [k] squared, of centred */
     struct bench *benches;
-    uint32_t *nearest;
-    float *dists;
+    uint32_t *near; /* [n, few] */
+    float *dists;   /* [n] to the nearest, or NULL */
     /* the tile being selected from, when selection is spread over the pool */
     size_t first, column, width;
 };
@@ -52,17 +54,51 @@ static void less(const float *restrict x, const float *restrict middle, size_t d
         out[j] = x[j] - middle[j];
 }
 
-/* The nearest centroid of row i of the block among those of the tile. */
+/* Distances are not negative, so that their bits order as they do. */
+static uint64_t key_of(float dist, uint32_t id)
+{
+    uint32_t bits;
+    memcpy(&bits, &dist, sizeof bits);
+    return (uint64_t)bits << 32 | id;
+}
+
+static float key_dist(uint64_t key)
+{
+    const uint32_t bits = (uint32_t)(key >> 32);
+    float dist;
+    memcpy(&dist, &bits, sizeof dist);
+    return dist;
+}
+
+/* What a distance must be below to be among the `few` smallest. */
+static float limit_of(const uint64_t *best, uint32_t found, uint32_t few)
+{
+    return found < few ? INFINITY : key_dist(best[few - 1]);
+}
+
+static void keep(uint64_t *best, uint32_t *found, uint32_t few, uint64_t key)
+{
+    uint32_t at = *found < few ? (*found)++ : few - 1;
+    for (; at > 0 && best[at - 1] > key; at--)
+        best[at] = best[at - 1];
+    best[at] = key;
+}
+
+/* The nearest centroids of row i of the block, now that those of the tile are known. */
 static void select_row(const struct assignment *a, const struct bench *b, size_t i,
                        uint32_t *picked)
 {
     float *products = b->tile + i * a->width;
+    uint64_t *best = b->best + i * a->few;
+    uint32_t *found = b->found + i;
+    float limit = limit_of(best, *found, a->few);
     const size_t n = a->ops->l2_below_f32(products, a->norms + a->column, b->norms[i], a->width,
-                                          b->best[i], picked);
+                                          limit, picked);
     for (size_t j = 0; j < n; j++)
-        if (products[picked[j]] < b->best[i]) {
-            b->best[i] = products[picked[j]];
-            a->nearest[a->first + i] = (uint32_t)(a->column + picked[j]);
+        if (products[picked[j]] < limit) {
+            keep(best, found, a->few,
+                 key_of(products[picked[j]], (uint32_t)(a->column + picked[j])));
+            limit = limit_of(best, *found, a->few);
         }
 }
 
@@ -73,13 +109,30 @@ static void select_body(void *arg, size_t i, unsigned worker)
     select_row(a, &a->benches[0], i, a->benches[0].picked + i * COLUMNS);
 }
 
-static void prepare(const struct assignment *a, const struct bench *b, size_t first, size_t n)
+static const float *row(const struct assignment *a, size_t i)
+{
+    return a->x + (a->rows ? a->rows[i] : i) * a->dim;
+}
+
+static void prepare(const struct assignment *a, const struct bench *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        less(a->x + (first + i) * a->dim, a->middle, a->dim, b->rows + i * a->dim);
+        less(row(a, a->first + i), a->middle, a->dim, b->rows + i * a->dim);
         b->norms[i] = a->ops->norm2_f32(b->rows + i * a->dim, a->dim);
-        b->best[i] = INFINITY;
-        a->nearest[first + i] = 0;
+        b->found[i] = 0;
+    }
+}
+
+/* Where distances are not finite none may have been found: centroid 0 stands there then. */
+static void tell(const struct assignment *a, const struct bench *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *near = a->near + (a->first + i) * a->few;
+        for (uint32_t j = 0; j < a->few; j++)
+            near[j] = j < b->found[i] ? (uint32_t)b->best[i * a->few + j] : 0;
+        if (a->dists)
+            a->dists[a->first + i] = a->ops->dist[ANNK_L2][ANNK_F32](
+                row(a, a->first + i), a->centroids + near[0] * a->dim, a->dim);
     }
 }
 
@@ -89,7 +142,7 @@ static void block_body(void *arg, size_t block, unsigned worker)
     const struct bench *b = &a.benches[worker];
     const size_t rows = a.n - block * ROWS < ROWS ? a.n - block * ROWS : ROWS;
     a.first = block * ROWS;
-    prepare(&a, b, a.first, rows);
+    prepare(&a, b, rows);
     for (a.column = 0; a.column < a.k; a.column += COLUMNS) {
         a.width = a.k - a.column < COLUMNS ? a.k - a.column : COLUMNS;
         blas_gemm_nt(b->rows, rows, a.dim, a.centred + a.column * a.dim, a.width, a.dim, a.dim,
@@ -100,9 +153,7 @@ static void block_body(void *arg, size_t block, unsigned worker)
             for (size_t i = 0; i < rows; i++)
                 select_row(&a, b, i, b->picked);
     }
-    for (size_t i = 0; a.dists && i < rows; i++)
-        a.dists[a.first + i] = a.ops->dist[ANNK_L2][ANNK_F32](
-            a.x + (a.first + i) * a.dim, a.centroids + a.nearest[a.first + i] * a.dim, a.dim);
+    tell(&a, b, rows);
 }
 
 static void centre(struct assignment *a)
@@ -126,6 +177,7 @@ static void assignment_close(struct assignment *a)
         mem_free(a->benches[i].tile);
         mem_free(a->benches[i].norms);
         mem_free(a->benches[i].best);
+        mem_free(a->benches[i].found);
         mem_free(a->benches[i].picked);
     }
     mem_free(a->benches);
@@ -147,12 +199,30 @@ static ann_err assignment_open(struct assignment *a)
         b->rows = mem_alloc(ROWS * a->dim * sizeof *b->rows);
         b->tile = mem_alloc(sizeof(float) * ROWS * COLUMNS);
         b->norms = mem_alloc(ROWS * sizeof *b->norms);
-        b->best = mem_alloc(ROWS * sizeof *b->best);
+        b->best = mem_alloc(ROWS * a->few * sizeof *b->best);
+        b->found = mem_alloc(ROWS * sizeof *b->found);
         b->picked = mem_alloc(sizeof(uint32_t) * COLUMNS * (a->blas_parallel ? ROWS : 1));
-        ok = b->rows && b->tile && b->norms && b->best && b->picked;
+        ok = b->rows && b->tile && b->norms && b->best && b->found && b->picked;
     }
     return ok ? ANN_OK
               : ANN_FAIL(ANN_ENOMEM, "out of memory to assign rows to %u centroids", a->k);
+}
+
+static ann_err run(struct assignment *a)
+{
+    a->blas_parallel = blas_threads() > 1;
+    const ann_err err = assignment_open(a);
+    if (!err) {
+        centre(a);
+        const size_t blocks = (a->n + ROWS - 1) / ROWS;
+        if (a->blas_parallel)
+            for (size_t i = 0; i < blocks; i++)
+                block_body(a, i, 0);
+        else
+            pool_for(a->pool, blocks, 1, block_body, a);
+    }
+    assignment_close(a);
+    return err;
 }
 
 ann_err kmeans_assign(const struct annk_ops *ops, const float *x, size_t n, size_t dim,
@@ -165,20 +235,26 @@ ann_err kmeans_assign(const struct annk_ops *ops, const float *x, size_t n, size
                            .dim = dim,
                            .centroids = centroids,
                            .k = k,
+                           .few = 1,
                            .pool = pool,
-                           .blas_parallel = blas_threads() > 1,
-                           .nearest = nearest,
+                           .near = nearest,
                            .dists = dists};
-    const ann_err err = assignment_open(&a);
-    if (!err) {
-        centre(&a);
-        const size_t blocks = (n + ROWS - 1) / ROWS;
-        if (a.blas_parallel)
-            for (size_t i = 0; i < blocks; i++)
-                block_body(&a, i, 0);
-        else
-            pool_for(pool, blocks, 1, block_body, &a);
-    }
-    assignment_close(&a);
-    return err;
+    return run(&a);
+}
+
+ann_err kmeans_candidates(const struct annk_ops *ops, const float *x, const uint32_t *rows,
+                          size_t n, size_t dim, const float *centroids, uint32_t k,
+                          uint32_t few, struct pool *pool, uint32_t *near)
+{
+    struct assignment a = {.ops = ops,
+                           .x = x,
+                           .rows = rows,
+                           .n = n,
+                           .dim = dim,
+                           .centroids = centroids,
+                           .k = k,
+                           .few = few,
+                           .pool = pool,
+                           .near = near};
+    return run(&a);
 }

@@ -141,6 +141,9 @@ uint64_t ivf_lists_bytes(const struct ivfpq *h); /* of memory or mapping */
 enum code_type ivfpq_choose_codes(const ann_options *o);
 ann_err ivfpq_train(void *state, const ann_view *sample, const struct kind_job *job);
 uint32_t ivfpq_choose_nlist(const struct ivfpq *h, uint64_t n);
+
+/* How many of n vectors are learned from. */
+uint64_t ivfpq_learned_from(const struct ivfpq *h, uint64_t n);
 uint32_t ivfpq_choose_m(const struct ivfpq *h, uint32_t dim);
 /* Everything learned is forgotten; there are no entries. */
 void ivfpq_forget(struct ivfpq *h);

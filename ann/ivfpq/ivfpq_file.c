@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "ann/base/error.h"
+#include "ann/codec/kmeans.h"
 #include "ann/ivfpq/ivfpq.h"
 
 /* Numbers in the header's params; 6 to 8 are the front door's.  Doubles stand as their bits. */
@@ -147,7 +148,10 @@ static uint64_t ivfpq_estimate(const ann_options *o, uint64_t n, uint64_t *build
         annk_list_code_bytes(o->pq_bits, m) + sizeof(uint16_t) + sizeof(uint32_t);
     const uint64_t lists = nlist * (sizeof(struct ivf_list) + dim * (sizeof(float) + 1) + 8 +
                                     IVF_GROUP / 2 * entry);
-    *build_extra = n * copies * (m + 10) + n * 8 + (uint64_t)8192 * dim * sizeof(float);
+    const uint64_t adding = n * copies * (m + 10) + n * 8 + (uint64_t)8192 * dim * sizeof(float);
+    const uint64_t training =
+        ivfpq_learned_from(&h, n) * (dim * sizeof(float) + KMEANS_BYTES_A_ROW);
+    *build_extra = adding > training ? adding : training;
     return n * copies * entry + lists + ((uint64_t)dim * sizeof(float) << o->pq_bits);
 }
 

@@ -37,6 +37,13 @@ uint32_t ivfpq_choose_nlist(const struct ivfpq *h, uint64_t n)
     return lists < 1 ? 1 : lists > ANN_NLIST_MAX ? ANN_NLIST_MAX : (uint32_t)lists;
 }
 
+uint64_t ivfpq_learned_from(const struct ivfpq *h, uint64_t n)
+{
+    const uint64_t most = (uint64_t)PER_LIST * ivfpq_choose_nlist(h, n);
+    const uint64_t want = most > CODES_LEARN ? most : CODES_LEARN;
+    return n < want ? n : want;
+}
+
 /* Dimensions a subspace: from here on neighbours differ in so many that coarse codes tell. */
 #define WIDE_DIMS 256
 
@@ -105,9 +112,7 @@ static ann_err training_open(struct training *t)
 {
     struct ivfpq *h = t->h;
     const unsigned threads = pool_threads(t->job->pool);
-    const uint64_t most = (uint64_t)PER_LIST * ivfpq_choose_nlist(h, t->view->n);
-    const uint64_t want = most > CODES_LEARN ? most : CODES_LEARN;
-    t->n = t->view->n < want ? t->view->n : (size_t)want;
+    t->n = (size_t)ivfpq_learned_from(h, t->view->n);
     t->room_each = 2 * (size_t)h->vec->dim + 2 * (size_t)h->dim;
     t->x = mem_zalloc(t->n, h->dim * sizeof *t->x);
     t->room = mem_zalloc(threads, t->room_each * sizeof *t->room);
