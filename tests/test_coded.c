@@ -200,6 +200,61 @@ START_TEST(files)
 }
 END_TEST
 
+/* k of the nearest by no more hops than they are, and without a look at every vector; recall. */
+static double find_many(ann_index *ix, const float *q, size_t effort, const ann_filter *filter)
+{
+    enum { K = 100 };
+    ann_recall_report r = ANN_RECALL_REPORT_INIT;
+    ann_search_params p = ANN_SEARCH_PARAMS_INIT;
+    ann_search_stats stats = {0};
+    ann_id *ids = malloc(NQ * K * sizeof *ids);
+    float *dists = malloc(NQ * K * sizeof *dists);
+    p.k = K;
+    p.effort = effort;
+    p.filter = filter;
+    ok(ann_recall(ix, (ann_view){q, NQ, 0, ANN_F32}, &p, &r));
+    p.stats = &stats;
+    ok(ann_search(ix, (ann_view){q, NQ, 0, ANN_F32}, &p, ids, dists));
+    for (size_t j = 0; j < NQ; j++)
+        graph_check_row(ids + j * K, dists + j * K, K, K);
+    ck_assert_msg(stats.exact == 0, "effort %zu: %u scans", effort, (unsigned)stats.exact);
+    ck_assert_msg(effort > K / 2 || filter || stats.hops < NQ * K, "effort %zu: %g hops", effort,
+                  (double)stats.hops / NQ);
+    free(ids);
+    free(dists);
+    return r.recall;
+}
+
+/* In rows an effort may be less than k, the more the better, with half of the vectors removed
+ * too, and with a filter. */
+START_TEST(many_in_rows)
+{
+    enum { MANY = 18000 };
+    float *x = graph_clusters(MANY, DIM, 30, 21), *q = graph_clusters(NQ, DIM, 30, 22);
+    ann_index *ix = make("hnsw,metric=l2,profile=fast", 2);
+    ann_id *ids = malloc(MANY * sizeof *ids);
+    ann_filter *filter;
+    add(ix, x, 0, MANY);
+    for (size_t i = 0; i < MANY; i++)
+        ids[i] = i < MANY / 2 ? 2 * i : 2 * i - MANY + 1;
+    ok(ann_filter_from_ids(ix, MANY * 3 / 4, ids, &filter));
+    for (int kind = 0; kind < 3; kind++) {
+        const double some = find_many(ix, q, 1, kind == 1 ? filter : NULL),
+                     more = find_many(ix, q, 30, kind == 1 ? filter : NULL),
+                     most = find_many(ix, q, 100, kind == 1 ? filter : NULL);
+        ck_assert_msg(some <= more && more <= most && most > 0.9, "%d: %g, %g, %g", kind, some,
+                      more, most);
+        if (kind == 1)
+            ok(ann_remove(ix, MANY / 2, ids, NULL));
+    }
+    ann_filter_close(filter);
+    ann_close(ix);
+    free(ids);
+    free(x);
+    free(q);
+}
+END_TEST
+
 START_TEST(codes_alone)
 {
     float *x = graph_clusters(N, DIM, 12, 7), *q = graph_clusters(NQ, DIM, 12, 8), out[DIM];
@@ -566,6 +621,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, longer_and_longer, 0, 2);
     tcase_add_test(c, spread);
     tcase_add_test(c, codes_alone);
+    tcase_add_test(c, many_in_rows);
     tcase_add_test(c, estimate_covers_codes);
     tcase_add_loop_test(c, tuned, 0, SPECS - 1); /* the last has no codes */
 #endif

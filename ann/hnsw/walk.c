@@ -7,9 +7,13 @@
  *
  * Stopping: a node farther than gamma times the k-th result is not looked at, and when the nearest
  * of the frontier is, the search ends.  gamma comes from the effort (hnsw_gamma); a number of hops
- * that grows with it is the cap.  With a filter the results that count are those that pass it,
- * and what does not pass stands farther back in the frontier, by as much as the k-th that passes
- * is farther than the k-th of all (docs/hnsw.md, "Filters"). */
+ * that grows with it is the cap.  In rows it then looks at the codes of what the frontier still
+ * holds near the k-th: estimates bring far more nodes than are looked at, and a code costs a tenth
+ * of a row.  So an effort below k takes fewer hops than there are results.
+ *
+ * With a filter the results that count are those that pass it, and what does not pass stands
+ * farther back in the frontier, by as much as the k-th that passes is farther than the k-th of
+ * all (docs/hnsw.md, "Filters"). */
 #include <config.h>
 
 #include <math.h>
@@ -166,6 +170,57 @@ static void walk_rows(struct walk *w, struct annk_row_query *rq)
     }
 }
 
+/* ---- the end of a walk in rows ---- */
+
+/* Estimates are good enough that what is among the k nearest is seldom farther, by its own, than
+ * this times the k-th. */
+#define UNSURE 1.1F
+
+/* The frontier's distances up to `limit`. */
+static size_t count_within(const struct walk *w, float limit)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n; i++)
+        n += w->dists[i] <= limit;
+    return n;
+}
+
+/* About the distance of the frontier's rank-th, at least; rank is at most its nodes. */
+static float distance_at(const struct walk *w, size_t rank)
+{
+    float low = 0, high = 0;
+    for (size_t i = 0; i < w->n; i++)
+        high = w->dists[i] > high ? w->dists[i] : high;
+    for (int i = 0; i < 16; i++) {
+        const float middle = (low + high) / 2;
+        const size_t n = count_within(w, middle);
+        if (n < rank)
+            low = middle;
+        else
+            high = middle;
+        if (n >= rank && n <= rank + rank / 8)
+            break;
+    }
+    return high;
+}
+
+/* What of the frontier may be among the k nearest becomes a result by its code, a tenth of a row.
+ */
+static void look_at_codes(struct walk *w)
+{
+    if (w->found + w->n < w->k)
+        return;
+    const float kth = w->found < w->k ? distance_at(w, w->k - w->found)
+                                      : key_dist(w->keys[w->k - 1]);
+    const float limit = UNSURE * kth > w->floor ? UNSURE * kth : w->floor;
+    const size_t n = w->ops->keep(w->dists, w->ids, w->n, limit);
+    codes_distances(&w->h->vec->codes, w->cq, w->ids, n, w->dists);
+    w->distances += n;
+    for (size_t i = 0; i < n; i++)
+        if (may_be_result(w, w->ids[i]))
+            walk_result(w, w->dists[i], w->ids[i]);
+}
+
 /* ---- on codes ---- */
 
 static float code_distance(const struct walk *w, uint32_t slot)
@@ -274,6 +329,13 @@ double hnsw_thinned(const struct hnsw *h, const struct kind_query *q)
     return passing > 0 ? ((double)h->linked + h->removed) / passing : 1;
 }
 
+/* In rows a hop is one result at most. */
+static double most_hops(const struct hnsw *h, const struct kind_query *q)
+{
+    const double hops = (double)q->effort * CAP_PER_EFFORT, results = 2 * (double)q->k;
+    return h->rows_on && hops < results ? results : hops;
+}
+
 void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_query *q,
                      struct scratch *s, double effort, size_t most)
 {
@@ -290,10 +352,12 @@ void hnsw_walk_begin(struct walk *w, const struct hnsw *h, const struct kind_que
         .keys = s->keys.data,
         .width = hnsw_rerank_width(h, q),
         .k = q->k,
+        .lead = q->k,
         .gamma = hnsw_gamma(h, effort * thin, (double)q->k * thin),
+        .stop = INFINITY,
         .aside = 1,
         .limit = INFINITY,
-        .cap = (uint64_t)((double)q->effort * thin * CAP_PER_EFFORT) + 16,
+        .cap = (uint64_t)(most_hops(h, q) * thin) + 16,
         .gated = q->allowed || h->removed > 0 || h->vec->live < h->linked,
         .ops = h->row_ops,
     };
@@ -310,6 +374,39 @@ size_t hnsw_walk_end(struct walk *w)
     return w->found;
 }
 
+#define LEAST_LEAD 10
+#define SLACK      1.15F /* a query's distances by rank are not the table's */
+
+/* A walk in rows whose effort is less than k goes as far as that many results say, and leaves the
+ * rest to the frontier, which has to hold them. */
+static void set_lead(struct walk *w, double effort, double thin)
+{
+    const double least = effort > LEAST_LEAD ? effort : LEAST_LEAD;
+    w->beyond = UNSURE;
+    if (least >= (double)w->k)
+        return;
+    w->lead = (size_t)least;
+    w->wanted = (size_t)(1.5 * thin * (double)w->k);
+    w->gamma = hnsw_gamma(w->h, effort, (double)w->lead);
+    w->beyond *= SLACK * hnsw_gamma(w->h, (double)w->k, (double)w->lead);
+}
+
+static void walk_in_rows(struct walk *w, double effort, double thin)
+{
+    struct annk_row_query rq;
+    row_query(w, &rq);
+    if (w->h->entry_groups > 0)
+        begin_at_entries(w, &rq);
+    else
+        begin_at_descent(w);
+    if (!w->q->allowed)
+        set_lead(w, effort, thin);
+    walk_rows(w, &rq);
+    w->distances += w->hops;
+    if (!w->q->allowed)
+        look_at_codes(w);
+}
+
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s)
 {
     const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
@@ -319,13 +416,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
     if (q->allowed)
         w.aside = hnsw_gamma(h, (double)q->k * thin, (double)q->k);
     if (h->rows_on) {
-        row_query(&w, &rq);
-        if (h->entry_groups > 0)
-            begin_at_entries(&w, &rq);
-        else
-            begin_at_descent(&w);
-        walk_rows(&w, &rq);
-        w.distances += w.hops;
+        walk_in_rows(&w, effort, thin);
     } else {
         hnsw_walk_start(&w, &rq);
         walk_codes(&w);

@@ -21,10 +21,13 @@ struct walk {
     size_t crowded;   /* so large it is worth dropping what is beyond the limit */
     search_key *keys; /* results, ascending: [width] */
     size_t found, width, k;
-    float gamma, limit; /* farther nodes are not looked at */
+    size_t lead;         /* so many results say how far the walk goes: k, or fewer */
+    size_t wanted;       /* results and frontier, before it may end */
+    float gamma, stop;   /* nodes beyond stop, gamma times the last of the lead, are not looked at */
+    float beyond, limit; /* those beyond limit, `beyond` times it, do not enter the frontier */
     float aside;        /* 1 without a filter: distances in the frontier of what does not pass
                            are so much longer, as such nodes are only ways to others */
-    float floor;        /* the limit is at least this */
+    float floor;        /* stop is at least this */
     float band;         /* farther ones are no candidates, */
     float band_root, band_add; /* given the k-th result's distance */
     uint64_t hops, cap, distances;
@@ -52,11 +55,18 @@ static inline void walk_result(struct walk *w, float dist, uint32_t slot)
     for (; at > 0 && w->keys[at - 1] > key; at--)
         w->keys[at] = w->keys[at - 1];
     w->keys[at] = key;
-    if (w->found < w->k)
+    if (w->found < w->lead)
         return;
-    const float kth = key_dist(w->keys[w->k - 1]), limit = w->gamma * kth;
-    w->limit = limit > w->floor ? limit : w->floor;
-    w->band = rerank_limit(kth, w->band_root, w->band_add);
+    const float last = key_dist(w->keys[w->lead - 1]);
+    const float stop = w->gamma * last, limit = w->beyond * last;
+    w->stop = stop > w->floor ? stop : w->floor;
+    w->limit = limit > w->stop ? limit : w->stop;
+    if (w->found < w->k) {
+        if (w->found + w->n < w->wanted)
+            w->limit = INFINITY;
+        return;
+    }
+    w->band = rerank_limit(key_dist(w->keys[w->k - 1]), w->band_root, w->band_add);
 }
 
 /* Makes room for another row: first what is beyond the limit goes, then the farther half. */
@@ -76,13 +86,13 @@ static inline void walk_make_room(struct walk *w)
     w->crowded = crowded < w->room ? crowded : w->room;
 }
 
-/* Takes the nearest of the frontier out; false if there is none within the limit. */
+/* Takes the nearest of the frontier out; false if there is none worth looking at. */
 static inline bool walk_take(struct walk *w, uint32_t *slot, float *dist)
 {
     if (w->n == 0)
         return false;
     const size_t at = w->ops->lowest(w->dists, w->n);
-    if (w->dists[at] > w->limit)
+    if (w->dists[at] > w->stop && w->found + w->n >= w->wanted)
         return false;
     *slot = w->ids[at];
     *dist = w->dists[at];
