@@ -7,9 +7,10 @@
  *
  * Stopping: a node farther than gamma times the k-th result is not looked at, and when the nearest
  * of the frontier is, the search ends.  gamma comes from the effort (hnsw_gamma); a number of hops
- * that grows with it is the cap.  In rows it then looks at the codes of what the frontier still
- * holds near the k-th: estimates bring far more nodes than are looked at, and a code costs a tenth
- * of a row.  So an effort below k takes fewer hops than there are results.
+ * that grows with it is the cap.  Where many are asked for, a walk in rows then looks at the codes
+ * of what the frontier still holds near the k-th: estimates bring far more nodes than are looked
+ * at, and a code costs a tenth of a row.  So an effort below k takes fewer hops than there are
+ * results.
  *
  * With a filter the results that count are those that pass it, and what does not pass stands
  * farther back in the frontier, by as much as the k-th that passes is farther than the k-th of
@@ -374,6 +375,7 @@ size_t hnsw_walk_end(struct walk *w)
     return w->found;
 }
 
+#define FEW        16 /* results, for which a few more hops are as cheap as codes at the end */
 #define LEAST_LEAD 10
 #define SLACK      1.15F /* a query's distances by rank are not the table's */
 
@@ -399,11 +401,12 @@ static void walk_in_rows(struct walk *w, double effort, double thin)
         begin_at_entries(w, &rq);
     else
         begin_at_descent(w);
-    if (!w->q->allowed)
+    const bool many = w->k > FEW && !w->q->allowed;
+    if (many)
         set_lead(w, effort, thin);
     walk_rows(w, &rq);
     w->distances += w->hops;
-    if (!w->q->allowed)
+    if (many)
         look_at_codes(w);
 }
 
