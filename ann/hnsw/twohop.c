@@ -11,7 +11,7 @@
  * on from: the nearest, and none beyond the limit.  That halves the distances.
  *
  * Links are tested by the row against bitmaps (pick_set, pick_clear): the looks at links are
- * many, ten rows a node where one in ten passes.
+ * many, ten rows a node where one in ten passes, and most of the time goes there.
  *
  * Nothing waits for memory where it can be helped: while the links of one node's neighbours
  * come, the codes found from the node before are compared with the query, and while those
@@ -26,6 +26,7 @@
 #define SPREAD 16 /* of what passes, where there are no such nodes */
 #define AHEAD  6  /* rows fetched ahead */
 #define OTHERS 8  /* neighbours that do not pass, gone on from in a row with estimates */
+#define GROUP  8  /* rows tested one after another, before what passes is marked */
 
 /* Nodes that pass, found from one node. */
 struct finds {
@@ -79,17 +80,21 @@ static void find_seeds(struct finds *f, size_t seeds)
     }
 }
 
-/* Of a node's neighbours those that pass, the new ones into fresh. */
-static inline void find_passing(struct finds *f, uint32_t slot)
+/* Of a node's neighbours those that pass at `to`; how many. */
+static inline size_t pick_passing(const struct finds *f, uint32_t slot, uint32_t *to)
 {
-    const struct vectors *v = f->h->vec;
+    const struct hnsw *h = f->h;
+    return h->vec->ops->pick_set(hnsw_row0(h, slot), h->m0, f->q->allowed, f->bits, to);
+}
+
+/* Of those picked [m] behind fresh the new ones. */
+static inline void take_picked(struct finds *f, size_t m)
+{
     uint32_t *fresh = f->fresh + f->n;
-    const size_t m =
-        v->ops->pick_set(hnsw_row0(f->h, slot), f->h->m0, f->q->allowed, f->bits, fresh);
     size_t passing = 0, n = 0;
     for (size_t i = 0; i < m; i++) {
         const uint32_t to = fresh[i];
-        if (!kind_passes(v, f->q, to)) /* removed since, or added in its place */
+        if (!kind_passes(f->h->vec, f->q, to)) /* removed since, or added in its place */
             continue;
         passing++;
         fresh[n] = to;
@@ -104,7 +109,7 @@ static void first_hop(struct finds *f, uint32_t slot)
 {
     const struct hnsw *h = f->h;
     f->n = f->passing = f->other_count = 0;
-    find_passing(f, slot);
+    take_picked(f, pick_passing(f, slot, f->fresh));
     if (f->passing < f->enough)
         f->other_count = h->vec->ops->pick_clear(hnsw_row0(h, slot), h->m0,
                                                  f->s->visited.data, h->slots, f->others);
@@ -120,19 +125,25 @@ static inline void fetch_codes(const struct finds *f, size_t from)
         annk_prefetch(codes_row(c, f->fresh[i]), c->stride);
 }
 
-/* The second: the others' neighbours. */
+/* The second: the others' neighbours.  A group's rows are tested before what passes is marked:
+ * how many pass of a row cannot be foretold, and so nothing waits for it. */
 static void second_hop(struct finds *f)
 {
     const struct hnsw *h = f->h;
-    for (size_t i = 0; i < f->other_count && f->passing < f->enough; i++) {
-        const size_t from = f->n;
-        if (i + AHEAD < f->other_count)
-            hnsw_fetch_links(h, f->others[i + AHEAD]);
-        scratch_visit(f->s, f->others[i]);
-        find_passing(f, f->others[i]);
+    for (size_t i = 0; i < f->other_count && f->passing < f->enough;) {
+        const size_t from = f->n, left = f->other_count - i;
+        const size_t end = i + (left < GROUP ? left : GROUP);
+        size_t picked = 0;
+        for (; i < end && f->passing + picked < f->enough; i++) {
+            if (i + AHEAD < f->other_count)
+                hnsw_fetch_links(h, f->others[i + AHEAD]);
+            scratch_visit(f->s, f->others[i]);
+            picked += pick_passing(f, f->others[i], f->fresh + from + picked);
+            f->q->stats->hops++;
+        }
+        take_picked(f, picked);
         if (f->waiting)
             fetch_codes(f, from);
-        f->q->stats->hops++;
     }
 }
 
