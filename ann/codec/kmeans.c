@@ -1,6 +1,6 @@
 /* kmeans.c - k-means with many centroids.  See kmeans.h.
  *
- * Neither the first assignment nor the later ones compare each row with each centroid:
+ * Each row is compared with each centroid once, not in each iteration:
  *
  *  - Seeds come in two levels.  About sqrt(k) parts are learned from a few rows, all rows are
  *    assigned to them, and each part gets its share of the centroids by a k-means++ of its own.
