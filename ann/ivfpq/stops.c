@@ -26,6 +26,9 @@
 #define NEARER                                                                                 \
     1.5 /* an entry sees so many lists where a question would see one: as questions of         \
            four sets did, about */
+#define NEARER_CODES                                                                           \
+    2.0 /* the same with codes alone, where a question looks at a quarter to a half more lists \
+           than the least that way */
 #define LARGEST 4.0f /* factor; farther lists hold nothing that is wanted */
 
 /* Between two efforts the factor goes with the logarithm of the lists. */
@@ -143,10 +146,11 @@ static void note(const struct learning *l, float *stops)
         const double lists = (double)((uint64_t)1 << i);
         const struct ivf_effort e =
             ivf_effort(l->h, &(struct kind_query){.k = K_USUAL, .fine = lists});
+        const double seen = lists * (e.least > IVF_LEAST ? NEARER_CODES : NEARER);
         float low = 0, high = LARGEST;
         for (int n = 0; n < HALVINGS; n++) {
             const float middle = (low + high) / 2;
-            if (lists_at(l, &e, middle) < NEARER * lists)
+            if (lists_at(l, &e, middle) < seen)
                 low = middle;
             else
                 high = middle;
