@@ -23,8 +23,7 @@ struct bench {
     float *rows;      /* [ROWS, dim] less the middle */
     float *tile;      /* [ROWS, COLUMNS] */
     float *norms;     /* [ROWS] squared, of rows */
-    uint64_t *best;   /* [ROWS, few] keys, ascending */
-    uint32_t *found;  /* [ROWS] of them */
+    uint64_t *best;   /* [ROWS, few] keys, ascending; NONE where there are fewer yet */
     uint32_t *picked; /* [ROWS, COLUMNS] where the tile is shared out, else [COLUMNS] */
 };
 
@@ -70,15 +69,13 @@ static float key_dist(uint64_t key)
     return dist;
 }
 
-/* What a distance must be below to be among the `few` smallest. */
-static float limit_of(const uint64_t *best, uint32_t found, uint32_t few)
-{
-    return found < few ? INFINITY : key_dist(best[few - 1]);
-}
+/* Farther than any centroid. Where distances are not finite it stays: centroid 0 stands there. */
+#define NONE key_of(INFINITY, 0)
 
-static void keep(uint64_t *best, uint32_t *found, uint32_t few, uint64_t key)
+/* Puts key, less than the last of them, among the `few` smallest. */
+static void keep(uint64_t *best, uint32_t few, uint64_t key)
 {
-    uint32_t at = *found < few ? (*found)++ : few - 1;
+    uint32_t at = few - 1;
     for (; at > 0 && best[at - 1] > key; at--)
         best[at] = best[at - 1];
     best[at] = key;
@@ -90,16 +87,12 @@ static void select_row(const struct assignment *a, const struct bench *b, size_t
 {
     float *products = b->tile + i * a->width;
     uint64_t *best = b->best + i * a->few;
-    uint32_t *found = b->found + i;
-    float limit = limit_of(best, *found, a->few);
+    const uint64_t *last = best + a->few - 1;
     const size_t n = a->ops->l2_below_f32(products, a->norms + a->column, b->norms[i], a->width,
-                                          limit, picked);
+                                          key_dist(*last), picked);
     for (size_t j = 0; j < n; j++)
-        if (products[picked[j]] < limit) {
-            keep(best, found, a->few,
-                 key_of(products[picked[j]], (uint32_t)(a->column + picked[j])));
-            limit = limit_of(best, *found, a->few);
-        }
+        if (products[picked[j]] < key_dist(*last))
+            keep(best, a->few, key_of(products[picked[j]], (uint32_t)(a->column + picked[j])));
 }
 
 static void select_body(void *arg, size_t i, unsigned worker)
@@ -119,17 +112,17 @@ static void prepare(const struct assignment *a, const struct bench *b, size_t n)
     for (size_t i = 0; i < n; i++) {
         less(row(a, a->first + i), a->middle, a->dim, b->rows + i * a->dim);
         b->norms[i] = a->ops->norm2_f32(b->rows + i * a->dim, a->dim);
-        b->found[i] = 0;
+        for (uint32_t j = 0; j < a->few; j++)
+            b->best[i * a->few + j] = NONE;
     }
 }
 
-/* Where distances are not finite none may have been found: centroid 0 stands there then. */
 static void tell(const struct assignment *a, const struct bench *b, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t *near = a->near + (a->first + i) * a->few;
         for (uint32_t j = 0; j < a->few; j++)
-            near[j] = j < b->found[i] ? (uint32_t)b->best[i * a->few + j] : 0;
+            near[j] = (uint32_t)b->best[i * a->few + j];
         if (a->dists)
             a->dists[a->first + i] = a->ops->dist[ANNK_L2][ANNK_F32](
                 row(a, a->first + i), a->centroids + near[0] * a->dim, a->dim);
@@ -177,7 +170,6 @@ static void assignment_close(struct assignment *a)
         mem_free(a->benches[i].tile);
         mem_free(a->benches[i].norms);
         mem_free(a->benches[i].best);
-        mem_free(a->benches[i].found);
         mem_free(a->benches[i].picked);
     }
     mem_free(a->benches);
@@ -200,9 +192,8 @@ static ann_err assignment_open(struct assignment *a)
         b->tile = mem_alloc(sizeof(float) * ROWS * COLUMNS);
         b->norms = mem_alloc(ROWS * sizeof *b->norms);
         b->best = mem_alloc(ROWS * a->few * sizeof *b->best);
-        b->found = mem_alloc(ROWS * sizeof *b->found);
         b->picked = mem_alloc(sizeof(uint32_t) * COLUMNS * (a->blas_parallel ? ROWS : 1));
-        ok = b->rows && b->tile && b->norms && b->best && b->found && b->picked;
+        ok = b->rows && b->tile && b->norms && b->best && b->picked;
     }
     return ok ? ANN_OK
               : ANN_FAIL(ANN_ENOMEM, "out of memory to assign rows to %u centroids", a->k);

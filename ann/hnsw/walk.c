@@ -413,7 +413,6 @@ static void walk_in_rows(struct walk *w, double effort, double thin)
 size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratch *s)
 {
     const double thin = hnsw_thinned(h, q), effort = q->fine > 0 ? q->fine : (double)q->effort;
-    struct annk_row_query rq;
     struct walk w;
     hnsw_walk_begin(&w, h, q, s, effort * hnsw_harder(thin), (size_t)h->m0 + 16);
     if (q->allowed)
@@ -421,6 +420,7 @@ size_t hnsw_walk(const struct hnsw *h, const struct kind_query *q, struct scratc
     if (h->rows_on) {
         walk_in_rows(&w, effort, thin);
     } else {
+        struct annk_row_query rq;
         hnsw_walk_start(&w, &rq);
         walk_codes(&w);
     }
