@@ -80,5 +80,6 @@ void ann_filter_close(ann_filter *f)
     if (!f)
         return;
     mem_free(f->bits);
+    passing_free(f->passing.table);
     mem_free(f);
 }

@@ -193,6 +193,7 @@ static void put_rows(struct build *b, size_t rows)
             recount(b, r, e);
         hnsw_store_row(h, r->target, r->level, e, r->n);
     }
+    h->version++;
     pthread_rwlock_unlock(b->job->gate);
 }
 
@@ -262,6 +263,7 @@ static void adopt_orphans(struct build *b)
     for (size_t i = 0; i < b->n; i++)
         if (in[b->slots[i]] == 0 && b->slots[i] != h->entry)
             hnsw_adopt(h, b->slots[i], &b->workers[0]);
+    h->version++;
     pthread_rwlock_unlock(b->job->gate);
     b->orphan_count = 0;
 }

@@ -71,6 +71,7 @@ struct hnsw {
     struct buf in_degree; /* u32 [slots]: level-0 links to the node */
     bool in_degree_known;
     uint32_t changes;     /* links and removals since reachability was made sure of */
+    uint32_t version;     /* of the links that searches see: grows under the gate */
 };
 
 static inline uint32_t *hnsw_row0(const struct hnsw *h, uint32_t slot)

@@ -164,6 +164,7 @@ static ann_err walk_and_link(struct hnsw *h, const struct kind_job *job, struct 
             continue;
         pthread_rwlock_wrlock(job->gate);
         const uint32_t from = link_unreached(h, s, &k, w);
+        h->version++;
         pthread_rwlock_unlock(job->gate);
         if (from == HNSW_NONE)
             continue;

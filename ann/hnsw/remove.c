@@ -100,6 +100,7 @@ static void sweep_level(struct sweep *s, size_t rows, const struct kind_job *job
         pthread_rwlock_wrlock(job->gate);
         for (size_t i = 0; i < n; i++)
             hnsw_store_row(h, s->todo[i], s->level, s->edges + i * h->m0, s->counts[i]);
+        h->version++;
         pthread_rwlock_unlock(job->gate);
     }
 }
@@ -129,6 +130,7 @@ static void give_slots_back(struct hnsw *h, const struct kind_job *job)
         *hnsw_state(h, s) = HNSW_ABSENT;
         vectors_give_slot(h->vec, s);
     }
+    h->version++;
     h->changes += h->removed;
     h->removed = 0;
     if (h->entry != HNSW_NONE && *hnsw_state(h, h->entry) != HNSW_LINKED)

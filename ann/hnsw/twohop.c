@@ -11,7 +11,9 @@
  * on from: the nearest, and none beyond the limit.  That halves the distances.
  *
  * Links are tested by the row against bitmaps (pick_set, pick_clear): the looks at links are
- * many, ten rows a node where one in ten passes, and most of the time goes there.
+ * many, ten rows a node where one in ten passes, and most of the time went there.  A filter that
+ * has served some searches knows the links that pass (passing.h): the same, in the same order,
+ * for half a cache line a row.
  *
  * Nothing waits for memory where it can be helped: while the links of one node's neighbours
  * come, the codes found from the node before are compared with the query, and while those
@@ -33,21 +35,66 @@ struct finds {
     const struct hnsw *h;
     const struct kind_query *q;
     struct scratch *s;
+    struct passing_table *passing; /* links that pass, or NULL: they are picked from the rows */
     uint32_t bits; /* slots that the filter knows */
     uint32_t enough;
     uint32_t *others; /* [m0]: of its neighbours some that do not pass, to go on from */
     uint32_t *fresh;  /* [enough + m0] */
     size_t other_count, n;
-    size_t passing;    /* found, new or not */
+    size_t passed;     /* found, new or not */
     uint32_t *waiting; /* [enough + m0], on codes: what the node before led to */
     size_t waiting_count;
 };
+
+/* ---- links that pass ---- */
+
+/* Of a node's links those that pass the filter at `to`; how many. */
+static inline size_t pick_links(const struct finds *f, uint32_t slot, uint32_t *to)
+{
+    const struct hnsw *h = f->h;
+    return h->vec->ops->pick_set(hnsw_row0(h, slot), h->m0, f->q->allowed, f->bits, to);
+}
+
+/* Likewise, from the table where it has them, and into it where not. */
+static inline size_t pick_passing(const struct finds *f, uint32_t slot, uint32_t *to)
+{
+    struct passing_table *p = f->passing;
+    if (!p)
+        return pick_links(f, slot, to);
+    const uint32_t n = passing_count(p, slot);
+    if (n > p->width) {
+        const size_t picked = pick_links(f, slot, to);
+        if (n == UINT32_MAX)
+            passing_put(p, slot, to, picked);
+        return picked;
+    }
+    for (uint32_t i = 0; i < n; i += PASSING_UNIT)
+        memcpy(to + i, passing_row(p, slot) + i, PASSING_UNIT * sizeof *to);
+    return n;
+}
+
+/* They are read soon.  Without branches: how many there are cannot be foretold. */
+static inline void fetch_passing(const struct finds *f, uint32_t slot)
+{
+    const struct passing_table *p = f->passing;
+    if (!p) {
+        hnsw_fetch_links(f->h, slot);
+        return;
+    }
+    const uint32_t n = passing_count(p, slot);
+    const bool links = n > p->width;
+    const void *row = n > 0 ? (const void *)passing_row(p, slot) : p;
+    annk_prefetch(links ? hnsw_row0(f->h, slot) : row,
+                  (links ? f->h->m0 : p->width) * sizeof(uint32_t));
+}
+
+/* ---- hops ---- */
 
 static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
                              struct scratch *s)
 {
     const size_t room = s->slots.bytes / sizeof(uint32_t);
-    return (struct finds){
+    struct finds f = {
         .h = h,
         .q = q,
         .s = s,
@@ -56,6 +103,10 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
         .others = (uint32_t *)s->slots.data + room - h->m0,
         .fresh = s->slots.data,
     };
+    f.passing = passing_get(q->passing, h->slots, h->m0, 1 / hnsw_thinned(h, q));
+    if (f.passing && !passing_ready(f.passing, h->version))
+        f.passing = NULL;
+    return f;
 }
 
 /* Slots evenly over what passes, at most `seeds`. */
@@ -80,27 +131,23 @@ static void find_seeds(struct finds *f, size_t seeds)
     }
 }
 
-/* Of a node's neighbours those that pass at `to`; how many. */
-static inline size_t pick_passing(const struct finds *f, uint32_t slot, uint32_t *to)
-{
-    const struct hnsw *h = f->h;
-    return h->vec->ops->pick_set(hnsw_row0(h, slot), h->m0, f->q->allowed, f->bits, to);
-}
-
-/* Of those picked [m] behind fresh the new ones. */
+/* Of those picked [m] behind fresh the new ones, without what was removed since the filter was
+ * made, or added in its place. */
 static inline void take_picked(struct finds *f, size_t m)
 {
+    const struct vectors *v = f->h->vec;
+    const uint32_t *born = v->born.data;
     uint32_t *fresh = f->fresh + f->n;
-    size_t passing = 0, n = 0;
+    size_t passed = 0, n = 0;
     for (size_t i = 0; i < m; i++) {
         const uint32_t to = fresh[i];
-        if (!kind_passes(f->h->vec, f->q, to)) /* removed since, or added in its place */
+        if (!vectors_is_live(v, to) || (born && born[to] > f->q->allowed_adds))
             continue;
-        passing++;
+        passed++;
         fresh[n] = to;
         n += scratch_visit(f->s, to);
     }
-    f->passing += passing;
+    f->passed += passed;
     f->n += n;
 }
 
@@ -108,13 +155,21 @@ static inline void take_picked(struct finds *f, size_t m)
 static void first_hop(struct finds *f, uint32_t slot)
 {
     const struct hnsw *h = f->h;
-    f->n = f->passing = f->other_count = 0;
+    f->n = f->passed = f->other_count = 0;
     take_picked(f, pick_passing(f, slot, f->fresh));
-    if (f->passing < f->enough)
+    if (f->passed < f->enough)
         f->other_count = h->vec->ops->pick_clear(hnsw_row0(h, slot), h->m0,
                                                  f->s->visited.data, h->slots, f->others);
     for (size_t i = 0; i < AHEAD && i < f->other_count; i++)
-        hnsw_fetch_links(h, f->others[i]);
+        fetch_passing(f, f->others[i]);
+}
+
+/* What the first hop reads of a node. */
+static inline void fetch_node(const struct finds *f, uint32_t slot)
+{
+    hnsw_fetch_links(f->h, slot);
+    if (f->passing)
+        fetch_passing(f, slot);
 }
 
 /* Of those found from place `from` on. */
@@ -129,14 +184,13 @@ static inline void fetch_codes(const struct finds *f, size_t from)
  * how many pass of a row cannot be foretold, and so nothing waits for it. */
 static void second_hop(struct finds *f)
 {
-    const struct hnsw *h = f->h;
-    for (size_t i = 0; i < f->other_count && f->passing < f->enough;) {
+    for (size_t i = 0; i < f->other_count && f->passed < f->enough;) {
         const size_t from = f->n, left = f->other_count - i;
         const size_t end = i + (left < GROUP ? left : GROUP);
         size_t picked = 0;
-        for (; i < end && f->passing + picked < f->enough; i++) {
+        for (; i < end && f->passed + picked < f->enough; i++) {
             if (i + AHEAD < f->other_count)
-                hnsw_fetch_links(h, f->others[i + AHEAD]);
+                fetch_passing(f, f->others[i + AHEAD]);
             scratch_visit(f->s, f->others[i]);
             picked += pick_passing(f, f->others[i], f->fresh + from + picked);
             f->q->stats->hops++;
@@ -185,10 +239,10 @@ static void first_hop_near(struct finds *f, struct walk *w, const struct annk_ro
     }
     for (size_t i = 0; i < n; i++) {
         f->others[i] = key_slot(others[i]);
-        hnsw_fetch_links(f->h, f->others[i]);
+        fetch_passing(f, f->others[i]);
     }
     f->other_count = n;
-    f->passing = f->n;
+    f->passed = f->n;
 }
 
 /* A node's row but for its code: its distance is known. */
@@ -244,7 +298,7 @@ static void hop(struct walk *w, struct finds *f, const struct annk_row_query *rq
         if (more && rq)
             fetch_row(w->h, next);
         else if (more)
-            hnsw_fetch_links(w->h, next);
+            fetch_node(f, next);
         second_hop(f);
         w->hops++;
         set_waiting(f);
@@ -300,7 +354,7 @@ void hnsw_two_hops_beam(const struct hnsw *h, const struct kind_query *q, struct
         q->stats->hops++;
         enter_beam(&f, b);
         if (beam_peek(b, &ahead))
-            hnsw_fetch_links(h, ahead);
+            fetch_node(&f, ahead);
     }
     scratch_unvisit(s);
     for (size_t i = 0; i < b->size; i++)

@@ -14,6 +14,7 @@
 
 #include "ann/base/pool.h"
 #include "ann/file/kfile.h"
+#include "ann/search/passing.h"
 #include "ann/search/scratch.h"
 #include "ann/search/topk.h"
 #include "ann/vectors/vectors.h"
@@ -28,6 +29,7 @@ struct kind_query {
     uint32_t allowed_slots;   /* bits it has; slots beyond do not pass */
     uint32_t allowed_count;   /* its ones */
     uint32_t allowed_adds;    /* v->adds when it was made: what came later does not pass */
+    struct passing_place *passing; /* a filter's: links that pass */
     struct ann_search_stats *stats; /* never NULL */
     bool ids_only;            /* nobody asks how far the results are */
 };
