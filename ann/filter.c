@@ -80,6 +80,7 @@ void ann_filter_close(ann_filter *f)
     if (!f)
         return;
     mem_free(f->bits);
-    passing_free(f->passing.table);
+    passing_free(f->kept.links.table);
+    packed_free(f->kept.codes.packed);
     mem_free(f);
 }

@@ -57,7 +57,7 @@ struct ann_filter {
     uint64_t *bits; /* [(slots + 63) / 64] */
     uint32_t slots, count, adds;
     uint64_t compactions;
-    struct passing_place passing; /* of links, those that pass: searches fill it */
+    struct filter_kept kept; /* by searches, for those to come */
 };
 
 /* A search only reads the index, but must be able to hold the gate. */

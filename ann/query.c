@@ -111,7 +111,7 @@ ann_err query_make(const ann_index *ix, const struct query_params *p, ann_search
         q->allowed_slots = f->slots;
         q->allowed_count = f->count;
         q->allowed_adds = f->adds;
-        q->passing = (struct passing_place *)(uintptr_t)&f->passing;
+        q->kept = (struct filter_kept *)(uintptr_t)&f->kept;
     }
     const uint32_t most = kind_passing(&ix->vec, q);
     if (q->k > most)

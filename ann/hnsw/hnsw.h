@@ -253,6 +253,11 @@ static inline double hnsw_harder(double thin)
 {
     return exp2(0.3 * log2(thin));
 }
+/* Likewise for hnsw_two_hops: where less than a thirtieth passes they find too few a node. */
+static inline double hnsw_harder_hops(double thin)
+{
+    return thin > 32 ? pow(thin / 32, 0.75) : 1;
+}
 /* How much farther than the k-th a node may be for its neighbours to be looked at, squared. */
 float hnsw_gamma(const struct hnsw *h, double effort, double k);
 

@@ -5,9 +5,10 @@
  * alone.
  *
  * Crossover: scan and walk are compared by what they cost in distances (walk_cost);
- * docs/hnsw.md has the measurement.  A scan is of codes where there are any, and what could be
- * among the k nearest is re-ranked from the vectors.  A walk that finds fewer than k ends in a
- * scan: never fewer than k when k exist. */
+ * docs/hnsw.md has the measurement.  A scan is of codes where there are any, packed from the
+ * filter's second scan on (packed.h), and what could be among the k nearest is re-ranked from
+ * the vectors.  A walk that finds fewer than k ends in a scan: never fewer than k when k
+ * exist. */
 #include <config.h>
 
 #include <string.h>
@@ -19,6 +20,14 @@
 /* Nodes for one that passes, at most, for a walk over all: in rows, and on codes. */
 #define MANY_ROWS  2.5
 #define MANY_CODES 1.9
+
+/* A place of a row, by the unit of effort, costs as much as PACKED bytes of packed codes, each
+ * of which costs as much as PACKED_OWN more than it has; or as so many codes, or vectors, apart.
+ */
+#define PACKED     2560
+#define PACKED_OWN 240
+#define APART      3.5
+#define VECTORS    4.5
 
 struct sieve {
     const struct hnsw *h;
@@ -76,16 +85,20 @@ static void push(struct candidates *f, search_key key)
     f->keys[f->n++] = key;
 }
 
-static void push_all(const struct sieve *w, size_t n, struct candidates *f)
+/* Slots [n] at s->slots, of these codes; `names` says which they are elsewhere, or is NULL. */
+static void push_all(const struct sieve *w, const struct codes *c, const uint32_t *names,
+                     size_t n, struct candidates *f)
 {
     uint32_t *slots = w->s->slots.data;
     float *dists = w->s->dists.data;
-    codes_distances(&w->h->vec->codes, w->cq, slots, n, dists);
+    codes_distances(c, w->cq, slots, n, dists);
     w->q->stats->distances += n;
     const size_t near = w->h->row_ops->keep(dists, slots, n, f->band);
-    for (size_t i = 0; i < near; i++)
-        if (dists[i] <= f->band)
-            push(f, key_make(dists[i], slots[i]));
+    for (size_t i = 0; i < near; i++) {
+        const uint32_t slot = names ? names[slots[i]] : slots[i];
+        if (dists[i] <= f->band && (!names || kind_passes(w->h->vec, w->q, slot)))
+            push(f, key_make(dists[i], slot));
+    }
 }
 
 /* The slots of a word's bits, of which a branch could foretell neither place nor number: four at
@@ -112,8 +125,21 @@ static size_t keep_passing(const struct sieve *w, uint32_t *slots, size_t n)
     return kept;
 }
 
-/* What of all that pass may be among the k nearest, ascending. */
-static void scan_codes(const struct sieve *w, struct candidates *f)
+static void scan_packed(const struct sieve *w, const struct packed_codes *p,
+                        struct candidates *f)
+{
+    const struct codes view = packed_view(p, w->h->vec);
+    uint32_t *places = w->s->slots.data;
+    for (uint32_t from = 0; from < p->n; from += SCAN_BATCH) {
+        const uint32_t n = p->n - from < SCAN_BATCH ? p->n - from : SCAN_BATCH;
+        for (uint32_t i = 0; i < n; i++)
+            places[i] = from + i;
+        push_all(w, &view, p->slots.data, n, f);
+    }
+}
+
+/* By the filter's bitmap. */
+static void scan_apart(const struct sieve *w, struct candidates *f)
 {
     const struct vectors *v = w->h->vec;
     const struct kind_query *q = w->q;
@@ -127,11 +153,23 @@ static void scan_codes(const struct sieve *w, struct candidates *f)
             bits &= (UINT64_C(1) << (limit - first)) - 1;
         n += keep_passing(w, slots + n, put_slots(bits, first, slots + n));
         if (n >= SCAN_BATCH) {
-            push_all(w, n, f);
+            push_all(w, &v->codes, NULL, n, f);
             n = 0;
         }
     }
-    push_all(w, n, f);
+    push_all(w, &v->codes, NULL, n, f);
+}
+
+/* What of all that pass may be among the k nearest, ascending. */
+static void scan_codes(const struct sieve *w, struct candidates *f)
+{
+    const struct kind_query *q = w->q;
+    const struct packed_codes *p = packed_get(&q->kept->codes, w->h->vec, q->allowed,
+                                              q->allowed_slots, q->allowed_count);
+    if (p)
+        scan_packed(w, p, f);
+    else
+        scan_apart(w, f);
     drop_far(f);
     struct topk all = {.keys = f->keys, .k = f->n};
     for (size_t i = 0; i < f->n; i++) /* where it is, a heap of those before */
@@ -158,12 +196,15 @@ static void scan(const struct sieve *w, search_key *out, size_t *found)
 
 /* ---- which of them ---- */
 
-/* The distances of a scan that take as long as a walk, two hops or aside: measured by the unit
- * of effort, much the same wherever one of 2 to 100 nodes passes. */
+/* The distances of a scan that take as long as a walk of the same recall, two hops or aside. */
 static double walk_cost(const struct sieve *w, size_t effort)
 {
-    const double place = w->h->rows_on ? 3.5 : w->cq ? 6 : 4.5;
-    return (double)effort * w->h->m0 * place;
+    const struct vectors *v = w->h->vec;
+    const bool packed = w->cq && packed_pays(v, kind_passing(v, w->q));
+    const double place = packed  ? PACKED / (PACKED_OWN + (double)v->codes.stride)
+                         : w->cq ? APART
+                                 : VECTORS;
+    return (double)effort * hnsw_harder_hops(hnsw_thinned(w->h, w->q)) * w->h->m0 * place;
 }
 
 /* The nearest by a walk that pass at s->keys; how many. */

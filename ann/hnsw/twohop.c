@@ -27,8 +27,13 @@
 #define SEEDS  4  /* of what passes, to begin with beside nodes near the query */
 #define SPREAD 16 /* of what passes, where there are no such nodes */
 #define AHEAD  6  /* rows fetched ahead */
-#define OTHERS 8  /* neighbours that do not pass, gone on from in a row with estimates */
 #define GROUP  8  /* rows tested one after another, before what passes is marked */
+
+/* Neighbours that do not pass, gone on from in a row with estimates: so many for each node that
+ * one that passes stands for, as where few pass too little is found otherwise. */
+#define OTHERS_EACH  0.8
+#define OTHERS_LEAST 8
+#define OTHERS_MOST  32
 
 /* Nodes that pass, found from one node. */
 struct finds {
@@ -38,6 +43,7 @@ struct finds {
     struct passing_table *passing; /* links that pass, or NULL: they are picked from the rows */
     uint32_t bits; /* slots that the filter knows */
     uint32_t enough;
+    size_t most_others; /* in rows */
     uint32_t *others; /* [m0]: of its neighbours some that do not pass, to go on from */
     uint32_t *fresh;  /* [enough + m0] */
     size_t other_count, n;
@@ -90,6 +96,15 @@ static inline void fetch_passing(const struct finds *f, uint32_t slot)
 
 /* ---- hops ---- */
 
+static size_t most_others(const struct hnsw *h, const struct kind_query *q)
+{
+    const double most = OTHERS_EACH * hnsw_thinned(h, q);
+    const size_t n = most < OTHERS_LEAST  ? OTHERS_LEAST
+                     : most < OTHERS_MOST ? (size_t)most
+                                          : OTHERS_MOST;
+    return n < h->m0 ? n : h->m0;
+}
+
 static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
                              struct scratch *s)
 {
@@ -103,7 +118,8 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
         .others = (uint32_t *)s->slots.data + room - h->m0,
         .fresh = s->slots.data,
     };
-    f.passing = passing_get(q->passing, h->slots, h->m0, 1 / hnsw_thinned(h, q));
+    f.most_others = most_others(h, q);
+    f.passing = passing_get(&q->kept->links, h->slots, h->m0, 1 / hnsw_thinned(h, q));
     if (f.passing && !passing_ready(f.passing, h->version))
         f.passing = NULL;
     return f;
@@ -203,12 +219,12 @@ static void second_hop(struct finds *f)
 
 /* ---- in rows ---- */
 
-/* Among the OTHERS nearest, ascending; how many there are. */
-static inline size_t keep_nearest(search_key *nearest, size_t n, search_key key)
+/* Among the `most` nearest, ascending; how many there are. */
+static inline size_t keep_nearest(search_key *nearest, size_t n, size_t most, search_key key)
 {
-    if (n == OTHERS && key >= nearest[n - 1])
+    if (n == most && key >= nearest[n - 1])
         return n;
-    size_t at = n < OTHERS ? n++ : n - 1;
+    size_t at = n < most ? n++ : n - 1;
     for (; at > 0 && nearest[at - 1] > key; at--)
         nearest[at] = nearest[at - 1];
     nearest[at] = key;
@@ -220,7 +236,7 @@ static inline size_t keep_nearest(search_key *nearest, size_t n, search_key key)
 static void first_hop_near(struct finds *f, struct walk *w, const struct annk_row_query *rq,
                            uint32_t slot, float own)
 {
-    search_key others[OTHERS];
+    search_key others[OTHERS_MOST];
     const float *dists = w->dists + w->n;
     uint32_t *ids = w->ids + w->n;
     size_t n = 0;
@@ -231,7 +247,7 @@ static void first_hop_near(struct finds *f, struct walk *w, const struct annk_ro
         const uint32_t to = ids[i];
         if (!kind_passes(f->h->vec, f->q, to)) {
             if (!scratch_visited(f->s, to))
-                n = keep_nearest(others, n, key_make(dists[i], to));
+                n = keep_nearest(others, n, f->most_others, key_make(dists[i], to));
             continue;
         }
         f->fresh[f->n] = to;
@@ -319,7 +335,8 @@ size_t hnsw_two_hops(const struct hnsw *h, const struct kind_query *q, struct sc
     struct walk w;
     struct finds f = finds_of(h, q, s);
     const size_t most = f.enough + h->m0; /* that one node leads to */
-    hnsw_walk_begin(&w, h, q, s, q->fine > 0 ? q->fine : (double)q->effort,
+    const double effort = q->fine > 0 ? q->fine : (double)q->effort;
+    hnsw_walk_begin(&w, h, q, s, effort * hnsw_harder_hops(hnsw_thinned(h, q)),
                     3 * most + 2 * (size_t)h->m0 + 16);
     f.fresh = f.others - most;
     f.waiting = f.fresh - most;

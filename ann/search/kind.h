@@ -14,10 +14,17 @@
 
 #include "ann/base/pool.h"
 #include "ann/file/kfile.h"
+#include "ann/search/packed.h"
 #include "ann/search/passing.h"
 #include "ann/search/scratch.h"
 #include "ann/search/topk.h"
 #include "ann/vectors/vectors.h"
+
+/* What searches with a filter leave for those to come. */
+struct filter_kept {
+    struct passing_place links;
+    struct packed_place codes;
+};
 
 /* One query, prepared.  A slot may be a result if it is live and, with a filter, passes it. */
 struct kind_query {
@@ -29,7 +36,7 @@ struct kind_query {
     uint32_t allowed_slots;   /* bits it has; slots beyond do not pass */
     uint32_t allowed_count;   /* its ones */
     uint32_t allowed_adds;    /* v->adds when it was made: what came later does not pass */
-    struct passing_place *passing; /* a filter's: links that pass */
+    struct filter_kept *kept; /* a filter's */
     struct ann_search_stats *stats; /* never NULL */
     bool ids_only;            /* nobody asks how far the results are */
 };

@@ -4,5 +4,6 @@ libkith_ann_core_la_SOURCES += \
 	ann/search/topk.h \
 	ann/search/rerank.c ann/search/rerank.h ann/search/reservoir.h \
 	ann/search/scan.c ann/search/scan.h \
+	ann/search/packed.c ann/search/packed.h \
 	ann/search/passing.c ann/search/passing.h \
 	ann/search/scratch.c ann/search/scratch.h

@@ -1,5 +1,6 @@
-/* test_passing.c - the links that pass a filter, kept with it: filled as searches
- * come, by many threads, for one version of the graph; and searches find the same with them. */
+/* test_filter.c - what a filter keeps for the searches to come: links that pass, for one version
+ * of the graph, and packed codes, of one generation.  Both are made by whoever comes first, and
+ * searches find the same with them as without. */
 #include <config.h>
 
 #include <check.h>
@@ -90,6 +91,49 @@ START_TEST(filled_by_threads)
 }
 END_TEST
 
+/* ---- packed codes ---- */
+
+static void check_packed(const struct packed_codes *p, const struct vectors *v)
+{
+    const struct codes view = packed_view(p, v);
+    ck_assert_uint_eq(p->n, 20);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const uint32_t slot = ((const uint32_t *)p->slots.data)[i];
+        ck_assert_uint_eq(slot, 3 * i + 1);
+        ck_assert_mem_eq(codes_row(&view, i), codes_row(&v->codes, slot), view.stride);
+        ck_assert_int_eq(((const int32_t *)view.norms.data)[i],
+                         ((const int32_t *)v->codes.norms.data)[slot]);
+    }
+}
+
+START_TEST(packed_at_the_second)
+{
+    float *x = graph_clusters(320, DIM, 30, 5);
+    ann_index *ix = graph_index(ANN_HNSW, ANN_L2, ANN_F32, DIM, 1);
+    ok(ann_add(ix, (ann_view){x, 320, 0, ANN_F32}, NULL));
+    const struct vectors *v = &ix->vec;
+    uint64_t bits[5] = {0};
+    struct packed_place place = {NULL, 0};
+    for (uint32_t s = 1; s < 60; s += 3)
+        bits[0] |= UINT64_C(1) << s;
+    ck_assert_ptr_null(packed_get(&place, v, bits, 320, 20));
+    const struct packed_codes *p = packed_get(&place, v, bits, 320, 20);
+    ck_assert_ptr_nonnull(p);
+    check_packed(p, v);
+    ck_assert_ptr_eq(packed_get(&place, v, bits, 320, 20), p);
+    struct packed_place other = {NULL, 1};
+    ck_assert_ptr_null(packed_get(&other, v, bits, 320, 21)); /* more than a sixteenth */
+    /* Other codes: they are packed again. */
+    ix->vec.codes.generation++;
+    memset(ix->vec.codes.data.data, 77, ix->vec.codes.stride * 2);
+    ck_assert_ptr_eq(packed_get(&place, v, bits, 320, 20), p);
+    check_packed(p, v);
+    packed_free(place.packed);
+    ann_close(ix);
+    free(x);
+}
+END_TEST
+
 /* ---- searches ---- */
 
 #define N       9000
@@ -123,10 +167,10 @@ static void search(const ann_index *ix, ann_filter *f, const float *q, bool apar
     p.stats = &out->stats;
     for (size_t i = 0; i < QUERIES; i++) {
         if (apart)
-            f->passing = (struct passing_place){NULL, 0};
+            f->kept.links = (struct passing_place){NULL, 0};
         ok(ann_search(ix, (ann_view){q + i * DIM, 1, 0, ANN_F32}, &p, out->ids + i * K,
                       out->dists + i * K));
-        ck_assert(!apart || !f->passing.table);
+        ck_assert(!apart || !f->kept.links.table);
     }
 }
 
@@ -144,8 +188,8 @@ static void check_same(const ann_index *ix, ann_filter *f, const float *q)
         ck_assert_uint_eq(with.stats.distances, without.stats.distances);
         ck_assert_uint_eq(with.stats.hops, without.stats.hops);
     }
-    ck_assert(f->passing.table &&
-              passing_ready(f->passing.table, ((const struct hnsw *)ix->state)->version));
+    ck_assert(f->kept.links.table &&
+              passing_ready(f->kept.links.table, ((const struct hnsw *)ix->state)->version));
 }
 
 /* A fifth by chance, or of one side. */
@@ -226,13 +270,83 @@ START_TEST(same_after_repair)
 }
 END_TEST
 
+/* One in twenty: searched by a scan. */
+static int passes_scan(void *arg, ann_id id)
+{
+    (void)arg;
+    return id < N && id % 20 == 7;
+}
+
+/* All queries by a scan of packed codes and of those in place. */
+static void check_scans(const ann_index *ix, ann_filter *f, const float *q, float *worst)
+{
+    ann_search_params p = ANN_SEARCH_PARAMS_INIT;
+    ann_search_stats stats = {0};
+    p.k = K;
+    p.effort = 40;
+    p.stats = &stats;
+    for (size_t i = 0; i < QUERIES; i++) {
+        ann_id ids[2][K];
+        float dists[2][K];
+        const ann_view view = {q + i * DIM, 1, 0, ANN_F32};
+        ann_filter bare = *f;
+        bare.kept.codes = (struct packed_place){NULL, 0};
+        p.filter = f;
+        ok(ann_search(ix, view, &p, ids[0], dists[0]));
+        p.filter = &bare;
+        ok(ann_search(ix, view, &p, ids[1], dists[1]));
+        ck_assert_ptr_null(bare.kept.codes.packed);
+        ck_assert_mem_eq(ids[0], ids[1], sizeof ids[0]);
+        ck_assert_mem_eq(dists[0], dists[1], sizeof dists[0]);
+        *worst = dists[0][K - 1] > *worst ? dists[0][K - 1] : *worst;
+    }
+    ck_assert_uint_eq(stats.exact, 2 * QUERIES);
+    ck_assert_ptr_nonnull(f->kept.codes.packed);
+}
+
+/* What was packed is removed since, replaced, or coded anew. */
+START_TEST(same_scans)
+{
+    float *x = graph_clusters(N, DIM, 30, 21), *q = graph_clusters(QUERIES, DIM, 30, 22);
+    float before = 0, after = 0;
+    ann_options o = ANN_OPTIONS_INIT;
+    ann_index *ix = NULL;
+    ann_filter *f = NULL;
+    o.dim = DIM;
+    ok(ann_options_parse(&o, specs[_i]));
+    ok(ann_create(&o, &ix));
+    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
+    ok(ann_filter_from_callback(ix, passes_scan, NULL, &f));
+    check_scans(ix, f, q, &before);
+    for (ann_id id = 7; id < N; id += 60)
+        ok(ann_remove(ix, 1, &id, NULL));
+    check_scans(ix, f, q, &after);
+    ck_assert(after > before); /* some of the nearest are gone */
+    ok(ann_add(ix, (ann_view){q, QUERIES, 0, ANN_F32}, NULL)); /* in their slots */
+    check_scans(ix, f, q, &after);
+    const uint32_t generation = ix->vec.codes.generation;
+    for (size_t i = 0; i < N * DIM; i++)
+        x[i] *= 3;
+    for (int i = 0; i < 4; i++)
+        ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
+    ck_assert_uint_ne(ix->vec.codes.generation, generation);
+    check_scans(ix, f, q, &after);
+    ann_filter_close(f);
+    ann_close(ix);
+    free(x);
+    free(q);
+}
+END_TEST
+
 int main(void)
 {
-    Suite *s = suite_create("passing");
-    TCase *c = tcase_create("passing");
+    Suite *s = suite_create("filter");
+    TCase *c = tcase_create("filter");
     tcase_add_test(c, made_when_it_pays);
     tcase_add_test(c, rows_are_put_once);
     tcase_add_test(c, filled_by_threads);
+    tcase_add_test(c, packed_at_the_second);
+    tcase_add_loop_test(c, same_scans, 0, SPECS - 1); /* the last has no codes */
     tcase_add_loop_test(c, same_results, 0, 2 * SPECS);
     tcase_add_loop_test(c, same_after_repair, 0, SPECS);
     suite_add_tcase(s, c);
