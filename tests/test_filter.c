@@ -338,6 +338,42 @@ START_TEST(same_scans)
 }
 END_TEST
 
+static int far_away(void *arg, ann_id id)
+{
+    const struct sieve *s = arg;
+    return s->x[id * DIM] > s->edge;
+}
+
+/* Half passes, all of it far from the queries: a walk over all nodes finds none, and a walk over
+ * what passes does. */
+START_TEST(far_from_the_query)
+{
+    float *x = graph_clusters(N, DIM, 30, 21);
+    ann_options o = ANN_OPTIONS_INIT;
+    ann_index *ix = NULL;
+    ann_filter *f = NULL;
+    struct found found;
+    o.dim = DIM;
+    ok(ann_options_parse(&o, specs[_i]));
+    ok(ann_create(&o, &ix));
+    for (size_t i = 0; i < N; i += 2)
+        x[i * DIM] += 100;
+    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
+    ok(ann_filter_from_callback(ix, far_away, &(struct sieve){x, 50}, &f));
+    ck_assert_uint_eq(ann_filter_count(f), N / 2);
+    float q[QUERIES * DIM];
+    for (size_t i = 0; i < QUERIES; i++)
+        memcpy(q + i * DIM, x + (2 * i + 1) * DIM, DIM * sizeof *q);
+    search(ix, f, q, false, &found);
+    for (size_t i = 0; i < QUERIES * K; i++)
+        ck_assert_uint_eq(found.ids[i] % 2, 0);
+    ck_assert_uint_eq(found.stats.exact, 0);
+    ann_filter_close(f);
+    ann_close(ix);
+    free(x);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("filter");
@@ -348,6 +384,7 @@ int main(void)
     tcase_add_test(c, packed_at_the_second);
     tcase_add_loop_test(c, same_scans, 0, SPECS - 1); /* the last has no codes */
     tcase_add_loop_test(c, same_results, 0, 2 * SPECS);
+    tcase_add_loop_test(c, far_from_the_query, 0, SPECS - 1);
     tcase_add_loop_test(c, same_after_repair, 0, SPECS);
     suite_add_tcase(s, c);
     SRunner *runner = srunner_create(s);

@@ -207,14 +207,17 @@ static double walk_cost(const struct sieve *w, size_t effort)
     return (double)effort * hnsw_harder_hops(hnsw_thinned(w->h, w->q)) * w->h->m0 * place;
 }
 
-/* The nearest by a walk that pass at s->keys; how many. */
+/* The nearest by a walk that pass at s->keys; how many.  A walk over all nodes may end among such
+ * as do not pass, where those that do are clustered elsewhere. */
 static size_t walk(const struct sieve *w, size_t effort)
 {
     struct beam b;
     const double many = w->h->rows_on ? MANY_ROWS : MANY_CODES;
-    if (w->cq)
-        return hnsw_thinned(w->h, w->q) <= many ? hnsw_walk(w->h, w->q, w->s)
-                                                : hnsw_two_hops(w->h, w->q, w->s);
+    if (w->cq) {
+        const size_t n =
+            hnsw_thinned(w->h, w->q) <= many ? hnsw_walk(w->h, w->q, w->s) : 0;
+        return n < w->q->k ? hnsw_two_hops(w->h, w->q, w->s) : n;
+    }
     beam_reset(&b, w->s->keys.data, effort);
     hnsw_two_hops_beam(w->h, w->q, w->s, &b);
     return b.size;
