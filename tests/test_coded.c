@@ -442,12 +442,17 @@ START_TEST(canceled)
     unsigned char *before = malloc(c->data.bytes + 1);
     memcpy(before, c->data.data ? c->data.data : before, c->data.bytes);
     const size_t bytes = c->data.bytes;
+    uint32_t generation = c->generation;
     for (size_t n = 50; n <= 500; n += 450) { /* the second calls for another frame */
         stop = 1;
         ck_assert_int_eq(ann_add(ix, (ann_view){x, n, 0, ANN_F32}, NULL), ANN_ECANCELED);
         stop = 0;
         ck_assert(c->frame.trained == trained && c->step == step && c->max_error == error);
         ck_assert_uint_ge(c->data.bytes, bytes);
+        /* What was made for codes given up does not pass for what is made of the next. */
+        ck_assert(c->generation == generation || c->generation > generation + 1);
+        ck_assert(c->type == CODE_NONE || n < 500 || c->generation > generation);
+        generation = c->generation;
         for (uint32_t s = 0; s < ix->vec.slots && c->type; s++)
             if (vectors_is_live(&ix->vec, s))
                 ck_assert_mem_eq(codes_row(c, s), before + s * c->stride, c->stride);

@@ -187,5 +187,7 @@ void vectors_swap_codes(struct vectors *v, struct codes *other)
 {
     const struct codes before = v->codes;
     v->codes = *other;
+    if (v->codes.generation <= before.generation)
+        v->codes.generation = before.generation + 1;
     *other = before;
 }

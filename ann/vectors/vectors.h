@@ -155,7 +155,8 @@ ann_err vectors_verify(const struct vectors *v);
  * gate.  out->type CODE_NONE: nothing to do. */
 ann_err vectors_train_codes(const struct vectors *v, const ann_view *view, struct pool *pool,
                             struct codes *out);
-/* Exchanges v->codes with *other, once more to take it back; under the gate. */
+/* Exchanges v->codes with *other, once more to take it back; under the gate.  Codes that come back
+ * are another generation, so that the next are not the one that was given up. */
 void vectors_swap_codes(struct vectors *v, struct codes *other);
 
 /* f32 or f16 or bf16: what the float kernels read. */
