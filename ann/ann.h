@@ -577,6 +577,11 @@ ANN_API const char *ann_version(void);
  * "scalar"; the environment variable KITH_ISA overrides it. */
 ANN_API const char *ann_isa(void);
 
+/* Why KITH_ISA or KITH_PREFETCH (l1, l2: how far searches fetch ahead) was not
+ * followed and what is done instead, such as for an unknown name; NULL when
+ * both were, or are not set. */
+ANN_API const char *ann_env_error(void);
+
 /* KITH_THREADS, else the processors this process may use: its affinity mask
  * cut to its control group's quota. */
 ANN_API unsigned ann_threads_default(void);

@@ -30,6 +30,12 @@ const char *ann_isa(void)
     return annk_select()->name;
 }
 
+const char *ann_env_error(void)
+{
+    (void)annk_select();
+    return annk_env_error();
+}
+
 unsigned ann_threads_default(void)
 {
     return pool_default_threads();

@@ -198,6 +198,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     catch_signals();
+    if (ann_env_error())
+        fprintf(stderr, "annbench: %s\n", ann_env_error());
     progress_init(&progress, c.run.quiet, &runner_stop);
     c.run.progress = &progress;
     if (c.verb == COMMAND_PEERS)

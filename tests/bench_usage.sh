@@ -25,6 +25,8 @@ expect 0 'Examples:' --help
 expect 0 'Examples:' run -h
 expect 0 '^annbench (kith) [0-9]' --version
 expect 0 'fashion-mnist' data
+KITH_ISA=vax expect 0 'annbench: KITH_ISA=vax is none of scalar' data
+KITH_PREFETCH=l9 expect 0 'annbench: KITH_PREFETCH=l9 is neither l1 nor l2' data
 expect 2 'is not run, peers or data' walk
 expect 2 'run what' run
 expect 2 'no option --frob' --frob

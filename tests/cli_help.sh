@@ -53,6 +53,8 @@ for option in $(echo "$man_text" | grep -E '^(-., )?--[a-z-]+( |$)' | grep -oE -
     echo "$all_help" | grep -qE -- " $option( |\$)" || fail "man page: no command has $option"
 done
 
+KITH_ISA=vax KITH_PREFETCH=l9 "$ann" --version 2>&1 >/dev/null |
+    grep -q '^ann: KITH_PREFETCH=l9 is neither .* KITH_ISA=vax is none of' || fail "no word of KITH_ISA=vax"
 "$ann" --version | grep -q '^ann (kith) [0-9]' || fail "--version: $("$ann" --version)"
 usage_error "a command is needed"
 usage_error "did you mean 'search'?" serach x y

@@ -39,7 +39,7 @@ done | xargs -0 -n 2 -P "$(nproc)" bash -c 'run "$@"' run
 
 # A name that is not there: the best set, and a reason, not a crash.
 KITH_ISA=vax "$kernels" --best | grep -qx "$best" || { echo "KITH_ISA=vax: not $best"; touch failed; }
-for level in l1 l2; do
+for level in l1 l2 l9; do
     KITH_PREFETCH=$level "$kernels" >prefetch.log 2>&1 || { echo "KITH_PREFETCH=$level"; cat prefetch.log; touch failed; }
 done
 [ ! -e failed ]

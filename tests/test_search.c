@@ -7,9 +7,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "ann/base/key.h"
 #include "ann/base/rng.h"
 #include "ann/search/beam.h"
-#include "ann/search/key.h"
 #include "ann/search/scratch.h"
 #include "ann/search/topk.h"
 

@@ -154,6 +154,7 @@ const struct program ann_program = {
         "  ann search words.kith queries.npy -k 5\n",
     .version = ann_version,
     .isa = ann_isa,
+    .env_error = ann_env_error,
     .options = options,
     .noptions = sizeof options / sizeof options[0],
     .commands = commands,

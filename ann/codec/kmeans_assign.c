@@ -7,10 +7,10 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ann/base/blas.h"
 #include "ann/base/error.h"
+#include "ann/base/key.h"
 #include "ann/codec/kmeans.h"
 
 /* A product's shape does not depend on the number of threads, for its rounding may depend on
@@ -23,7 +23,7 @@ struct bench {
     float *rows;      /* [ROWS, dim] less the middle */
     float *tile;      /* [ROWS, COLUMNS] */
     float *norms;     /* [ROWS] squared, of rows */
-    uint64_t *best;   /* [ROWS, few] keys, ascending; NONE where there are fewer yet */
+    search_key *best;   /* [ROWS, few] keys, ascending; NONE where there are fewer yet */
     uint32_t *picked; /* [ROWS, COLUMNS] where the tile is shared out, else [COLUMNS] */
 };
 
@@ -53,27 +53,11 @@ static void less(const float *restrict x, const float *restrict middle, size_t d
         out[j] = x[j] - middle[j];
 }
 
-/* Distances are not negative, so that their bits order as they do. */
-static uint64_t key_of(float dist, uint32_t id)
-{
-    uint32_t bits;
-    memcpy(&bits, &dist, sizeof bits);
-    return (uint64_t)bits << 32 | id;
-}
-
-static float key_dist(uint64_t key)
-{
-    const uint32_t bits = (uint32_t)(key >> 32);
-    float dist;
-    memcpy(&dist, &bits, sizeof dist);
-    return dist;
-}
-
 /* Farther than any centroid. Where distances are not finite it stays: centroid 0 stands there. */
-#define NONE key_of(INFINITY, 0)
+#define NONE key_make(INFINITY, 0)
 
 /* Puts key, less than the last of them, among the `few` smallest. */
-static void keep(uint64_t *best, uint32_t few, uint64_t key)
+static void keep(search_key *best, uint32_t few, search_key key)
 {
     uint32_t at = few - 1;
     for (; at > 0 && best[at - 1] > key; at--)
@@ -86,13 +70,13 @@ static void select_row(const struct assignment *a, const struct bench *b, size_t
                        uint32_t *picked)
 {
     float *products = b->tile + i * a->width;
-    uint64_t *best = b->best + i * a->few;
-    const uint64_t *last = best + a->few - 1;
+    search_key *best = b->best + i * a->few;
+    const search_key *last = best + a->few - 1;
     const size_t n = a->ops->l2_below_f32(products, a->norms + a->column, b->norms[i], a->width,
                                           key_dist(*last), picked);
     for (size_t j = 0; j < n; j++)
         if (products[picked[j]] < key_dist(*last))
-            keep(best, a->few, key_of(products[picked[j]], (uint32_t)(a->column + picked[j])));
+            keep(best, a->few, key_make(products[picked[j]], (uint32_t)(a->column + picked[j])));
 }
 
 static void select_body(void *arg, size_t i, unsigned worker)
@@ -122,7 +106,7 @@ static void tell(const struct assignment *a, const struct bench *b, size_t n)
     for (size_t i = 0; i < n; i++) {
         uint32_t *near = a->near + (a->first + i) * a->few;
         for (uint32_t j = 0; j < a->few; j++)
-            near[j] = (uint32_t)b->best[i * a->few + j];
+            near[j] = key_slot(b->best[i * a->few + j]);
         if (a->dists)
             a->dists[a->first + i] = a->ops->dist[ANNK_L2][ANNK_F32](
                 row(a, a->first + i), a->centroids + near[0] * a->dim, a->dim);

@@ -412,6 +412,8 @@ int args_read(const struct program *p, int argc, char **argv, struct args *a)
             b->list[b->n++] = word;
         }
     }
+    if (p->env_error())
+        fprintf(stderr, "%s: %s\n", p->name, p->env_error());
     if (b->version) {
         printf("%s (kith) %s, kernels %s\n", p->name, p->version(), p->isa());
         return CMD_OK;

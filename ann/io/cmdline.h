@@ -59,6 +59,7 @@ struct program {
     const char *name, *intro;
     const char *footer; /* of --help: exit status and examples */
     const char *(*version)(void), *(*isa)(void); /* what --version tells */
+    const char *(*env_error)(void); /* NULL, or what of the environment is not followed */
     const struct cmd_option *options;
     size_t noptions;
     const struct command *commands;

@@ -22,7 +22,7 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const struct annk_ops *selected;
-static char complaint[160];
+static char complaint[320];
 
 int annk_prefetch_l2;
 static int prefetch_taken; /* by KITH_PREFETCH or by who measures */
@@ -135,21 +135,26 @@ const struct annk_ops *annk_by_name(const char *name)
     return NULL;
 }
 
-static void complain(const char *asked)
+/* That a variable was not followed, and what is done instead. */
+static void complain(const char *variable, const char *asked, const char *why, const char *used)
 {
-    char name[32];
+    char value[32];
     size_t n = 0;
-    for (; n < sizeof name - 1 && asked[n]; n++)
-        name[n] = asked[n] > ' ' && asked[n] < 127 ? asked[n] : '?';
-    name[n] = 0;
+    for (; n < sizeof value - 1 && asked[n]; n++)
+        value[n] = asked[n] > ' ' && asked[n] < 127 ? asked[n] : '?';
+    value[n] = 0;
+    n = strlen(complaint);
+    snprintf(complaint + n, sizeof complaint - n, "%s%s=%s is %s; using %s", n > 0 ? ". " : "",
+             variable, value, why, used);
+}
+
+static const char *why_not(const char *isa)
+{
     static const char *const known[] = {"scalar", "avx2", "avx512", "neon"};
-    int is_known = 0;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        is_known |= strcmp(known[i], asked) == 0;
-    snprintf(complaint, sizeof complaint, "KITH_ISA=%s is %s; using %s", name,
-             is_known ? "not available on this machine or in this build"
-                      : "none of scalar, avx2, avx512, neon",
-             selected->name);
+        if (strcmp(known[i], isa) == 0)
+            return "not available on this machine or in this build";
+    return "none of scalar, avx2, avx512, neon";
 }
 
 static void choose_prefetch(void)
@@ -158,9 +163,13 @@ static void choose_prefetch(void)
 #if defined HAVE_AVX2 || defined HAVE_AVX512
     annk_prefetch_l2 = prefers_l2();
 #endif
-    if (asked && (strcmp(asked, "l1") == 0 || strcmp(asked, "l2") == 0)) {
+    if (!asked || !*asked)
+        return;
+    if (strcmp(asked, "l1") == 0 || strcmp(asked, "l2") == 0) {
         annk_prefetch_l2 = asked[1] == '2';
         prefetch_taken = 1;
+    } else {
+        complain("KITH_PREFETCH", asked, "neither l1 nor l2", "what suits the processor");
     }
 }
 
@@ -177,7 +186,7 @@ static void choose(void)
     if (ops)
         selected = ops;
     else
-        complain(asked);
+        complain("KITH_ISA", asked, why_not(asked), selected->name);
 }
 
 const struct annk_ops *annk_select(void)
@@ -197,7 +206,7 @@ void annk_prefetch_choose(int l2)
     __atomic_store_n(&annk_prefetch_l2, l2, __ATOMIC_RELAXED);
 }
 
-const char *annk_isa_error(void)
+const char *annk_env_error(void)
 {
     return *complaint ? complaint : NULL;
 }

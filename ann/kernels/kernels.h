@@ -182,9 +182,9 @@ struct annk_ops {
  */
 const struct annk_ops *annk_select(void);
 
-/* Why KITH_ISA was not followed (unknown name, or not available here); NULL
-   when it was, or was not set.  Valid after annk_select. */
-const char *annk_isa_error(void);
+/* Why KITH_ISA (unknown name, or not available here) or KITH_PREFETCH was not
+   followed; NULL when they were, or were not set.  Valid after annk_select. */
+const char *annk_env_error(void);
 
 /*
  * Whether rows are fetched into the second level of cache rather than the

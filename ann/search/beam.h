@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "ann/search/key.h"
+#include "ann/base/key.h"
 
 struct beam {
     search_key *keys; /* [width + 1] */

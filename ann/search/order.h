@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "ann/search/key.h"
+#include "ann/base/key.h"
 
 /* Of from [n] those below the pivot to keys, the others to spare, each of which may be from;
  * how many are below.  Both are written one key beyond what they hold, never beyond n. */

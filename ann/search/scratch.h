@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
+#include "ann/base/key.h"
 #include "ann/base/memory.h"
-#include "ann/search/key.h"
 #include "ann/vectors/vectors.h"
 
 struct scratch {

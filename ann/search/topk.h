@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "ann/search/key.h"
+#include "ann/base/key.h"
 
 struct topk {
     search_key *keys; /* [k] */

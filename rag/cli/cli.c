@@ -329,6 +329,7 @@ const struct program rag_program = {
         "  rag ask \"how is a file saved?\"\n",
     .version = ann_version,
     .isa = ann_isa,
+    .env_error = ann_env_error,
     .options = options,
     .noptions = sizeof options / sizeof options[0],
     .commands = commands,

@@ -1,9 +1,9 @@
 /* key.h - a distance and a slot in one 64-bit number that sorts by distance, then slot.
  *
- * Place: search.  Bits 63..32: the float, made monotonic; 31..1: the slot; 0: a flag of the
+ * Place: base.  Bits 63..32: the float, made monotonic; 31..1: the slot; 0: a flag of the
  * beam ("expanded").  Invariant: keys compare as (distance, slot) does, NaN never enters. */
-#ifndef KITH_SEARCH_KEY_H
-#define KITH_SEARCH_KEY_H
+#ifndef KITH_BASE_KEY_H
+#define KITH_BASE_KEY_H
 
 #include <stdint.h>
 #include <string.h>
