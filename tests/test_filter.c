@@ -221,16 +221,23 @@ static int passes(void *arg, ann_id id)
     return s->x ? s->x[id * DIM] < s->edge : id * 2654435761U % 4096 < 820;
 }
 
+/* Of x [N], ids being row numbers. */
+static ann_index *index_of(const char *spec, const float *x)
+{
+    ann_options o = ANN_OPTIONS_INIT;
+    ann_index *ix = NULL;
+    o.dim = DIM;
+    ok(ann_options_parse(&o, spec));
+    ok(ann_create(&o, &ix));
+    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
+    return ix;
+}
+
 START_TEST(same_results)
 {
     float *x = graph_clusters(N, DIM, 30, 21), *q = graph_clusters(QUERIES, DIM, 30, 22);
-    ann_options o = ANN_OPTIONS_INIT;
-    ann_index *ix = NULL;
+    ann_index *ix = index_of(specs[_i / 2], x);
     ann_filter *f = NULL;
-    o.dim = DIM;
-    ok(ann_options_parse(&o, specs[_i / 2]));
-    ok(ann_create(&o, &ix));
-    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
     struct sieve s = _i % 2 ? one_side(x) : (struct sieve){NULL, 0};
     ok(ann_filter_from_callback(ix, passes, &s, &f));
     check_same(ix, f, q);
@@ -247,13 +254,8 @@ END_TEST
 START_TEST(same_after_repair)
 {
     float *x = graph_clusters(N, DIM, 30, 21), *q = graph_clusters(QUERIES, DIM, 30, 22);
-    ann_options o = ANN_OPTIONS_INIT;
-    ann_index *ix = NULL;
+    ann_index *ix = index_of(specs[_i], x);
     ann_filter *f = NULL;
-    o.dim = DIM;
-    ok(ann_options_parse(&o, specs[_i]));
-    ok(ann_create(&o, &ix));
-    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
     ok(ann_filter_from_callback(ix, passes, &(struct sieve){NULL, 0}, &f));
     check_same(ix, f, q);
     const uint32_t version = ((const struct hnsw *)ix->state)->version;
@@ -309,13 +311,8 @@ START_TEST(same_scans)
 {
     float *x = graph_clusters(N, DIM, 30, 21), *q = graph_clusters(QUERIES, DIM, 30, 22);
     float before = 0, after = 0;
-    ann_options o = ANN_OPTIONS_INIT;
-    ann_index *ix = NULL;
+    ann_index *ix = index_of(specs[_i], x);
     ann_filter *f = NULL;
-    o.dim = DIM;
-    ok(ann_options_parse(&o, specs[_i]));
-    ok(ann_create(&o, &ix));
-    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
     ok(ann_filter_from_callback(ix, passes_scan, NULL, &f));
     check_scans(ix, f, q, &before);
     for (ann_id id = 7; id < N; id += 60)
@@ -349,16 +346,11 @@ static int far_away(void *arg, ann_id id)
 START_TEST(far_from_the_query)
 {
     float *x = graph_clusters(N, DIM, 30, 21);
-    ann_options o = ANN_OPTIONS_INIT;
-    ann_index *ix = NULL;
     ann_filter *f = NULL;
     struct found found;
-    o.dim = DIM;
-    ok(ann_options_parse(&o, specs[_i]));
-    ok(ann_create(&o, &ix));
     for (size_t i = 0; i < N; i += 2)
         x[i * DIM] += 100;
-    ok(ann_add(ix, (ann_view){x, N, 0, ANN_F32}, NULL));
+    ann_index *ix = index_of(specs[_i], x);
     ok(ann_filter_from_callback(ix, far_away, &(struct sieve){x, 50}, &f));
     ck_assert_uint_eq(ann_filter_count(f), N / 2);
     float q[QUERIES * DIM];

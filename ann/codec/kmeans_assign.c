@@ -23,7 +23,7 @@ struct bench {
     float *rows;      /* [ROWS, dim] less the middle */
     float *tile;      /* [ROWS, COLUMNS] */
     float *norms;     /* [ROWS] squared, of rows */
-    search_key *best;   /* [ROWS, few] keys, ascending; NONE where there are fewer yet */
+    search_key *best; /* [ROWS, few] keys, ascending; NONE where there are fewer yet */
     uint32_t *picked; /* [ROWS, COLUMNS] where the tile is shared out, else [COLUMNS] */
 };
 

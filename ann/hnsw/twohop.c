@@ -96,9 +96,10 @@ static inline void fetch_passing(const struct finds *f, uint32_t slot)
 
 /* ---- hops ---- */
 
-static size_t most_others(const struct hnsw *h, const struct kind_query *q)
+/* Where one of `thin` nodes passes. */
+static size_t most_others(const struct hnsw *h, double thin)
 {
-    const double most = OTHERS_EACH * hnsw_thinned(h, q);
+    const double most = OTHERS_EACH * thin;
     const size_t n = most < OTHERS_LEAST  ? OTHERS_LEAST
                      : most < OTHERS_MOST ? (size_t)most
                                           : OTHERS_MOST;
@@ -109,6 +110,7 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
                              struct scratch *s)
 {
     const size_t room = s->slots.bytes / sizeof(uint32_t);
+    const double thin = hnsw_thinned(h, q);
     struct finds f = {
         .h = h,
         .q = q,
@@ -117,9 +119,9 @@ static struct finds finds_of(const struct hnsw *h, const struct kind_query *q,
         .enough = 2 * h->m0,
         .others = (uint32_t *)s->slots.data + room - h->m0,
         .fresh = s->slots.data,
+        .most_others = most_others(h, thin),
+        .passing = passing_get(&q->kept->links, h->slots, h->m0, 1 / thin),
     };
-    f.most_others = most_others(h, q);
-    f.passing = passing_get(&q->kept->links, h->slots, h->m0, 1 / hnsw_thinned(h, q));
     if (f.passing && !passing_ready(f.passing, h->version))
         f.passing = NULL;
     return f;
@@ -152,12 +154,11 @@ static void find_seeds(struct finds *f, size_t seeds)
 static inline void take_picked(struct finds *f, size_t m)
 {
     const struct vectors *v = f->h->vec;
-    const uint32_t *born = v->born.data;
     uint32_t *fresh = f->fresh + f->n;
     size_t passed = 0, n = 0;
     for (size_t i = 0; i < m; i++) {
         const uint32_t to = fresh[i];
-        if (!vectors_is_live(v, to) || (born && born[to] > f->q->allowed_adds))
+        if (!vectors_is_live(v, to) || kind_later(v, f->q, to))
             continue;
         passed++;
         fresh[n] = to;

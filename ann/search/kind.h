@@ -41,6 +41,12 @@ struct kind_query {
     bool ids_only;            /* nobody asks how far the results are */
 };
 
+/* Whether a slot was filled after the filter was made. */
+static inline bool kind_later(const struct vectors *v, const struct kind_query *q, uint32_t slot)
+{
+    return v->born.bytes > 0 && ((const uint32_t *)v->born.data)[slot] > q->allowed_adds;
+}
+
 static inline bool kind_passes(const struct vectors *v, const struct kind_query *q,
                                uint32_t slot)
 {
@@ -49,7 +55,7 @@ static inline bool kind_passes(const struct vectors *v, const struct kind_query 
     if (!q->allowed)
         return true;
     return slot < q->allowed_slots && (q->allowed[slot >> 6] >> (slot & 63) & 1) &&
-           (v->born.bytes == 0 || ((const uint32_t *)v->born.data)[slot] <= q->allowed_adds);
+           !kind_later(v, q, slot);
 }
 
 /* At most this many slots pass (removals after a filter was made are not taken off). */

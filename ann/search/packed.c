@@ -10,7 +10,7 @@ static struct packed_codes *new_packed(const struct vectors *v, uint32_t room)
     struct packed_codes *p = mem_zalloc(1, sizeof *p);
     if (!p)
         return NULL;
-    p->generation = UINT64_MAX;
+    p->generation = EDITION_NONE;
     if (buf_resize(&p->slots, (size_t)room * sizeof(uint32_t)) ||
         buf_resize(&p->codes, room * v->codes.stride) ||
         buf_resize(&p->norms, (size_t)room * sizeof(int32_t))) {
@@ -57,7 +57,6 @@ const struct packed_codes *packed_get(struct packed_place *place, const struct v
                                       const uint64_t *allowed, uint32_t allowed_slots,
                                       uint32_t count)
 {
-    const uint64_t ready = 2 * (uint64_t)v->codes.generation + 1;
     struct packed_codes *p = atomic_load_explicit(&place->packed, memory_order_acquire);
     if (!p) {
         struct packed_codes *have = NULL;
@@ -70,12 +69,10 @@ const struct packed_codes *packed_get(struct packed_place *place, const struct v
             p = have;
         }
     }
-    uint64_t now = atomic_load_explicit(&p->generation, memory_order_acquire);
-    if (now == ready)
-        return p;
-    if (now == ready - 1 || !atomic_compare_exchange_strong(&p->generation, &now, ready - 1))
-        return NULL;
-    pack(p, v, allowed, allowed_slots);
-    atomic_store_explicit(&p->generation, ready, memory_order_release);
-    return p;
+    const enum edition_state state = edition_claim(&p->generation, v->codes.generation);
+    if (state == EDITION_OURS) {
+        pack(p, v, allowed, allowed_slots);
+        edition_made(&p->generation, v->codes.generation);
+    }
+    return state != EDITION_BUSY ? p : NULL;
 }

@@ -9,8 +9,7 @@
 #ifndef KITH_SEARCH_PACKED_H
 #define KITH_SEARCH_PACKED_H
 
-#include <stdatomic.h>
-
+#include "ann/search/edition.h"
 #include "ann/vectors/vectors.h"
 
 struct packed_codes {
@@ -18,7 +17,7 @@ struct packed_codes {
     struct buf slots; /* u32 [n], ascending */
     struct buf codes; /* u8 [n, stride] of the codes */
     struct buf norms; /* i32 [n] */
-    _Atomic uint64_t generation; /* of the codes, twice, and 1 once they are packed */
+    edition generation; /* of the codes that were packed */
 };
 
 /* Where a filter keeps them. */

@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <math.h>
+#include <string.h>
 
 #include "ann/search/passing.h"
 
@@ -23,7 +24,7 @@ static struct passing_table *new_table(uint32_t nodes, uint32_t width)
         return NULL;
     p->nodes = nodes;
     p->width = width;
-    p->version = UINT64_MAX;
+    p->version = EDITION_NONE;
     if (buf_resize(&p->rows, (size_t)nodes * width * sizeof(uint32_t)) ||
         buf_resize(&p->marks, nodes)) {
         passing_free(p);
@@ -60,15 +61,12 @@ void passing_free(struct passing_table *p)
 
 bool passing_ready(struct passing_table *p, uint32_t version)
 {
-    const uint64_t ready = 2 * (uint64_t)version + 1;
-    uint64_t now = atomic_load_explicit(&p->version, memory_order_acquire);
-    if (now == ready)
-        return true;
-    if (now == ready - 1 || !atomic_compare_exchange_strong(&p->version, &now, ready - 1))
-        return false; /* another search does it */
-    memset(p->marks.data, PASSING_UNKNOWN, p->marks.bytes);
-    atomic_store_explicit(&p->version, ready, memory_order_release);
-    return true;
+    const enum edition_state state = edition_claim(&p->version, version);
+    if (state == EDITION_OURS) {
+        memset(p->marks.data, PASSING_UNKNOWN, p->marks.bytes);
+        edition_made(&p->version, version);
+    }
+    return state != EDITION_BUSY;
 }
 
 void passing_put(struct passing_table *p, uint32_t slot, const uint32_t *links, size_t n)

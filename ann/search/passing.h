@@ -10,10 +10,8 @@
 #ifndef KITH_SEARCH_PASSING_H
 #define KITH_SEARCH_PASSING_H
 
-#include <stdatomic.h>
-#include <string.h>
-
 #include "ann/base/memory.h"
+#include "ann/search/edition.h"
 
 #define PASSING_UNIT 8 /* a row's width is a multiple: half a cache line */
 #define PASSING_MOST (UINT8_MAX - 2) /* links that a mark counts */
@@ -23,7 +21,7 @@ struct passing_table {
     uint32_t width;   /* of a row, less than PASSING_MOST */
     struct buf marks; /* _Atomic u8 [nodes]: enum passing_mark, or how many links pass and 1 */
     struct buf rows;  /* u32 [nodes, width]: their slots, where they are at most width */
-    _Atomic uint64_t version; /* of the links, twice, and 1 once the marks are for it */
+    edition version;  /* of the links that the marks are for */
 };
 
 enum passing_mark { PASSING_UNKNOWN = 0, PASSING_WRITTEN = UINT8_MAX };
