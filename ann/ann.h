@@ -130,8 +130,8 @@ typedef enum ann_profile {
     ANN_PROFILE_LEAN = 3  /* codes alone, no stored vectors (store=none) */
 } ann_profile;
 
-/* Bits a dimension.  auto decides at the first add into an empty index by
- * dimension, count and metric; ann_index_info says what it took. */
+/* Bits a dimension.  auto goes by kind, profile and dimension;
+ * ann_index_info says what it took. */
 typedef enum ann_codes {
     ANN_CODES_AUTO = 0,
     ANN_CODES_NONE = 1, /* hnsw walks over the stored vectors, balanced only;
@@ -200,10 +200,12 @@ typedef struct ann_options {
     ann_dtype store;   /* how vectors are kept; f32.  Integer and bit types
                           take vectors of that type only. */
     uint32_t m;        /* hnsw: degree of the upper levels; level 0 has 2m;
-                          0: by dimension, profile and metric
-                          (16, 24 or 32) */
+                          0: 16; of profile fast from 64 dimensions on 16,
+                          24 or 32, by ann_train or the first add
+                          (from 4,096 vectors on) */
     uint32_t ef_construction; /* hnsw: candidates looked at per insertion;
-                                 0: as m (200 or 100) */
+                                 0: 200; 100 with rows of more than 16 in
+                                 profile fast under l2 and ip */
     uint64_t seed;     /* same input, options and seed: same bytes */
     uint32_t threads;  /* for add and batch search; 0: ann_threads_default */
     uint64_t max_memory; /* bytes the index may take; 0: no limit */
@@ -235,8 +237,8 @@ typedef struct ann_options {
 ANN_API ANN_CHECKED ann_err ann_options_parse(ann_options *o,
                                               const char *spec);
 
-/* Writes the spec of *o with every default filled in; needs at most 256
- * bytes.  What ann_options_parse reads back as the same options. */
+/* Writes the spec of *o with every default filled in but what is left to the
+ * vectors; needs at most 256 bytes.  What ann_options_parse reads back as the same options. */
 ANN_API ANN_CHECKED ann_err ann_options_spec(const ann_options *o,
                                              char *buf, size_t len);
 
@@ -244,8 +246,10 @@ ANN_API ANN_CHECKED ann_err ann_options_spec(const ann_options *o,
 ANN_API ANN_CHECKED ann_err ann_create(const ann_options *o,
                                        ann_index **out);
 
-/* Learns from a sample what a kind needs before its first add.  Flat and
- * HNSW need nothing: a check of the arguments, then ANN_OK.  IVF-PQ learns
+/* Learns from a sample what a kind needs before its first add.  Flat needs
+ * nothing: a check of the arguments, then ANN_OK.  HNSW of profile fast
+ * without a given m takes its degree from it, once, while it is empty; what
+ * is added in portions had better be trained with all of it.  IVF-PQ learns
  * its lists and codebooks from the sample, or a part of it where it is large;
  * give it all vectors that will be added, or some that are like them: 64 for
  * each list are a good number.  Training again is for an index without

@@ -58,6 +58,22 @@ ann_err index_new(const ann_options *resolved, enum code_type codes, ann_index *
     return ANN_OK;
 }
 
+void index_take_options(ann_index *ix)
+{
+    ann_info info = {.size = ANN_INFO_SIZE};
+    ix->kind->info(ix->state, &info);
+    if (info.nlist) {
+        ix->opt.nlist = info.nlist;
+        ix->opt.pq_m = info.pq_m;
+        ix->opt.pq_bits = info.pq_bits;
+        ix->opt.rotation = info.rotation;
+        ix->opt.pq_of = info.pq_of;
+    }
+    ix->opt.m = info.m ? info.m : ix->opt.m;
+    ix->opt.ef_construction =
+        info.ef_construction ? info.ef_construction : ix->opt.ef_construction;
+}
+
 void ann_close(ann_index *ix)
 {
     if (!ix)
@@ -384,6 +400,17 @@ static ann_err find_replaced(struct adding *a)
     return ANN_OK;
 }
 
+/* What the kind left to the first vectors. */
+static ann_err settle(ann_index *ix, const ann_view *first, const struct kind_job *job)
+{
+    if (!ix->kind->settle || ix->vec.slots > 0)
+        return ANN_OK;
+    const ann_err err = ix->kind->settle(ix->state, first, job);
+    if (!err)
+        index_take_options(ix);
+    return err;
+}
+
 static ann_err add_locked(struct adding *a, bool update)
 {
     ann_index *ix = a->ix;
@@ -397,6 +424,8 @@ static ann_err add_locked(struct adding *a, bool update)
                                  a->view};
     if (update)
         err = find_replaced(a);
+    if (!err)
+        err = settle(ix, a->view, &job);
     if (!err)
         err = train_codes(a, &job);
     if (err)
@@ -459,8 +488,10 @@ ann_err ann_train(ann_index *ix, ann_view sample)
         const struct kind_job job = {pool, &ix->gate, ix->opt.progress, ix->opt.progress_arg,
                                      &sample};
         err = ix->kind->train(ix->state, &sample, &job);
-        if (!err)
+        if (!err && ix->vec.live == 0)
             ix->calibration.n = 0;
+        if (!err)
+            index_take_options(ix);
     }
     pthread_mutex_unlock(&ix->writer);
     return err;

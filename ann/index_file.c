@@ -245,18 +245,7 @@ static ann_err index_from(struct kfile *f, const ann_open_options *o, ann_index 
         ann_close(ix);
         return err;
     }
-    ann_info info = {.size = ANN_INFO_SIZE}; /* the kind's own options, as they were saved */
-    ix->kind->info(ix->state, &info);
-    if (info.nlist) {
-        ix->opt.nlist = info.nlist;
-        ix->opt.pq_m = info.pq_m;
-        ix->opt.pq_bits = info.pq_bits;
-        ix->opt.rotation = info.rotation;
-        ix->opt.pq_of = info.pq_of;
-    }
-    ix->opt.m = info.m ? info.m : ix->opt.m;
-    ix->opt.ef_construction =
-        info.ef_construction ? info.ef_construction : ix->opt.ef_construction;
+    index_take_options(ix);
     *out = ix;
     return ANN_OK;
 }

@@ -74,6 +74,8 @@ ann_err options_resolve(const ann_options *given, ann_options *out);
 const struct kind *index_kind(ann_kind id);
 /* Without a state. */
 ann_err index_new(const ann_options *resolved, enum code_type codes, ann_index **out);
+/* The kind's own options, as it has them by now, into ix->opt; by its opener or writer. */
+void index_take_options(ann_index *ix);
 ann_err index_pool(const ann_index *ix, struct pool **place, struct pool **out);
 /* The id table, made at first need after a file was mapped. */
 ann_err index_ids_ready(const ann_index *ix);

@@ -312,6 +312,21 @@ static ann_err resolve_lists(ann_options *o)
     return err;
 }
 
+/* m and ef_construction; 0 where the first vectors are to decide. */
+static ann_err resolve_degree(ann_options *o)
+{
+    const bool open = o->m == 0 && hnsw_looks_for_m(o);
+    if (o->m == 0 && !open)
+        o->m = hnsw_choose_m(o, NULL);
+    if (o->ef_construction == 0 && !open)
+        o->ef_construction = hnsw_choose_ef_construction(o, o->m);
+    ann_err err = open ? ANN_OK : in_range("m", o->m, ANN_M_MIN, ANN_M_MAX);
+    if (!err && o->ef_construction > 0)
+        err = in_range("ef_construction", o->ef_construction, ANN_EF_CONSTRUCTION_MIN,
+                       ANN_EF_CONSTRUCTION_MAX);
+    return err;
+}
+
 ann_err options_resolve(const ann_options *given, ann_options *out)
 {
     if (!given)
@@ -335,15 +350,8 @@ ann_err options_resolve(const ann_options *given, ann_options *out)
         err = resolve_profile(&o);
     if (!err)
         err = resolve_lists(&o);
-    if (!err && o.m == 0)
-        o.m = hnsw_choose_m(&o);
-    if (!err && o.ef_construction == 0)
-        o.ef_construction = hnsw_choose_ef_construction(&o);
     if (!err)
-        err = in_range("m", o.m, ANN_M_MIN, ANN_M_MAX);
-    if (!err)
-        err = in_range("ef_construction", o.ef_construction, ANN_EF_CONSTRUCTION_MIN,
-                       ANN_EF_CONSTRUCTION_MAX);
+        err = resolve_degree(&o);
     if (!err)
         err = in_range("threads", o.threads, 1, 1024);
     if (!err)
@@ -384,9 +392,11 @@ ann_err ann_options_spec(const ann_options *given, char *buf, size_t len)
                       profile_names[o.profile], codes_names[o.codes]);
     if (o.kind == ANN_IVFPQ)
         n += lists_spec(&o, text + n, sizeof text - (size_t)n);
-    if (o.kind == ANN_HNSW)
-        n += snprintf(text + n, sizeof text - (size_t)n,
-                      ",m=%" PRIu32 ",ef_construction=%" PRIu32, o.m, o.ef_construction);
+    if (o.kind == ANN_HNSW && o.m)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",m=%" PRIu32, o.m);
+    if (o.kind == ANN_HNSW && o.ef_construction)
+        n += snprintf(text + n, sizeof text - (size_t)n, ",ef_construction=%" PRIu32,
+                      o.ef_construction);
     n += snprintf(text + n, sizeof text - (size_t)n, ",seed=%" PRIu64 ",threads=%" PRIu32,
                   o.seed, o.threads);
     if (o.max_memory)

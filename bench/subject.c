@@ -96,6 +96,8 @@ static void note_decisions(struct outcome *r, const ann_options *o, const ann_in
     char spec[OUTCOME_SPEC_MAX];
     ann_options decided = *o;
     decided.m = info->m ? info->m : decided.m;
+    decided.ef_construction =
+        info->ef_construction ? info->ef_construction : decided.ef_construction;
     decided.codes = info->codes;
     decided.nlist = info->nlist;
     decided.pq_m = info->pq_m;

@@ -285,10 +285,11 @@ START_TEST(spec_profile)
     SAYS(o, "profile=lean,");
     o = fresh;
     o.profile = ANN_PROFILE_FAST;
-    o.dim = 100;
-    SAYS(o, "profile=fast,codes=auto,m=24,");
-    o.dim = 384;
-    SAYS(o, "m=16,");
+    SAYS(o, "profile=fast,codes=auto,m=16,");
+    o.dim = 100; /* m is left to the first vectors */
+    SAYS(o, "profile=fast,codes=auto,seed=");
+    o.ef_construction = 77;
+    SAYS(o, "codes=auto,ef_construction=77,seed=");
     o.m = 24;
     SAYS(o, "m=24,");
     o = fresh;

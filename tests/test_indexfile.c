@@ -22,7 +22,7 @@
 enum {
     AT_MAJOR = 1, AT_MINOR = 2, AT_HEAD_LEN = 8, AT_KIND = 14, AT_METRIC, AT_DTYPE, AT_DIM,
     AT_SLOTS, AT_LIVE, AT_SEED, AT_NEXT_ID, AT_M, AT_EF_CONSTRUCTION, AT_ENTRY, AT_MAX_LEVEL,
-    AT_UPPER_ROWS, AT_DRAWN, AT_PROFILE, AT_CODES, AT_CODE_TYPE
+    AT_UPPER_ROWS, AT_DRAWN, AT_PROFILE, AT_CODES, AT_CODE_TYPE, AT_PLANES, AT_OPEN
 };
 
 #define OK(call)                                                                               \
@@ -355,6 +355,7 @@ START_TEST(forged_header)
         forge_header(AT_MAX_LEVEL, x, true);
         forge_header(AT_UPPER_ROWS, x, true);
         forge_header(AT_DRAWN, x, false);
+        forge_header(AT_OPEN, x, x > 0);
     }
 }
 END_TEST

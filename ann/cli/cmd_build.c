@@ -57,7 +57,13 @@ static ann_err in_file(ann_err err, const struct feed *f)
     return error_prefix(err, f->path);
 }
 
-/* What ivfpq learns from: the whole file, of which the library takes what it needs. */
+/* Whether something is left to the vectors: what ivfpq learns, the degree of profile fast. */
+static bool learns(const ann_options *o)
+{
+    return o->kind == ANN_IVFPQ || (o->profile == ANN_PROFILE_FAST && o->m == 0);
+}
+
+/* What an index learns from: the whole file, of which the library takes what it needs. */
 static ann_err train_on(const char *path, const struct io_options *in, ann_index *ix,
                         ann_dtype store, uint32_t dim)
 {
@@ -189,7 +195,7 @@ static ann_err build(const struct args *a, const ann_options *o, const struct io
     ann_err err = session_lock(a->output, lock);
     if (!err)
         err = io_library(ann_create(o, ix));
-    const bool pipe = strcmp(a->list[0], "-") == 0, trains = o->kind == ANN_IVFPQ;
+    const bool pipe = strcmp(a->list[0], "-") == 0, trains = learns(o);
     if (!err && trains && !pipe)
         err = train_on(a->list[0], in, *ix, o->store, o->dim);
     if (!err)

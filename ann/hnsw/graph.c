@@ -14,11 +14,14 @@ ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state)
     if (!h)
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *h);
     h->vec = v;
-    h->m = o->m;
-    h->m0 = 2 * o->m;
-    h->ef_construction = o->ef_construction;
+    h->open_m = o->m == 0;
+    h->m = h->open_m ? hnsw_choose_m(o, NULL) : o->m;
+    h->m0 = 2 * h->m;
+    h->open_ef = o->ef_construction == 0;
+    h->ef_construction =
+        h->open_ef ? hnsw_choose_ef_construction(o, h->m) : o->ef_construction;
     h->seed = o->seed;
-    h->planes = hnsw_choose_planes(o, 0);
+    h->planes = hnsw_choose_planes(o);
     h->row_ops = annk_rows_for(v->ops->name);
     h->entry = HNSW_NONE;
     *state = h;

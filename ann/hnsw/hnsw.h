@@ -3,7 +3,8 @@
  * Source: Malkov, Yashunin, "Efficient and robust approximate nearest neighbor search using
  * hierarchical navigable small world graphs", TPAMI 2020.  docs/hnsw.md says where we depart.
  *
- * graph.c memory, rows, levels   select.c choosing neighbours   build.c adding in batches
+ * choose.c, look.c how many links   graph.c memory, rows, levels
+ * select.c choosing neighbours   build.c adding in batches
  * find.c near neighbours of a stored vector, workers' memory
  * search.c queries   walk.c, walk.h on codes and in rows   sieve.c with a filter
  * twohop.c over what passes it   remove.c removal, repair, renumbering
@@ -36,6 +37,7 @@ enum hnsw_state {
 struct hnsw {
     struct vectors *vec;
     uint32_t m, m0, ef_construction;
+    bool open_m, open_ef; /* not asked for: the first vectors decide (look.c) */
     uint64_t seed;
     uint64_t drawn;      /* levels drawn so far */
     uint32_t slots;      /* slots the arrays cover */
@@ -168,12 +170,28 @@ static inline bool hnsw_visit(struct hnsw_worker *w, uint32_t slot)
     return fresh;
 }
 
+/* What a look at vectors tells; tenth is 0 under ip, lengths is 0 else. */
+struct hnsw_look {
+    uint64_t count; /* of vectors that it was a sample of */
+    double hubs;    /* share of the ten nearest of each that are hubs */
+    double tenth;   /* squared distance of the tenth nearest by that of any other */
+    double lengths; /* deviation of squared lengths by their mean */
+};
+
 /* choose.c */
-uint32_t hnsw_choose_m(const ann_options *o);
-uint32_t hnsw_choose_ef_construction(const ann_options *o);
+/* Whether m, not asked for, goes by a look at the first vectors. */
+bool hnsw_looks_for_m(const ann_options *o);
+/* m where none was asked for; look: NULL before there are vectors. */
+uint32_t hnsw_choose_m(const ann_options *o, const struct hnsw_look *look);
+uint32_t hnsw_choose_ef_construction(const ann_options *o, uint32_t m);
 enum code_type hnsw_choose_codes(const ann_options *o);
-/* Bits of a neighbour's code in the rows of profile fast, by count too; 0: no rows. */
-unsigned hnsw_choose_planes(const ann_options *o, uint64_t count);
+/* Bits of a neighbour's code in the rows of profile fast; 0: no rows. */
+unsigned hnsw_choose_planes(const ann_options *o);
+
+/* look.c */
+/* Settles m and ef_construction, if they were left open, from a checked view of thousands of
+ * vectors; does nothing in an index that has slots. */
+ann_err hnsw_settle(void *state, const ann_view *view, const struct kind_job *job);
 
 /* graph.c */
 ann_err hnsw_create(const ann_options *o, struct vectors *v, void **state);

@@ -16,8 +16,12 @@ enum {
     PARAM_MAX_LEVEL,
     PARAM_UPPER_ROWS,
     PARAM_DRAWN,
-    PARAM_PLANES = 9
+    PARAM_PLANES = 9,
+    PARAM_OPEN = 10
 };
+
+/* Bits of PARAM_OPEN, in a graph without slots: what the first vectors are to decide. */
+enum { OPEN_M = 1, OPEN_EF_CONSTRUCTION = 2 };
 
 /* The section "spread": the table and how many nodes it was made of. */
 #define SPREAD_BYTES (sizeof(float) * HNSW_RANKS + sizeof(uint32_t))
@@ -35,6 +39,9 @@ static size_t hnsw_save(const void *state, struct kfile_meta *meta, struct kfile
     meta->params[PARAM_UPPER_ROWS] = h->upper_rows;
     meta->params[PARAM_DRAWN] = h->drawn;
     meta->params[PARAM_PLANES] = h->planes;
+    if (h->slots == 0)
+        meta->params[PARAM_OPEN] =
+            (h->open_m ? OPEN_M : 0) | (h->open_ef ? OPEN_EF_CONSTRUCTION : 0);
     parts[0] = (struct kfile_part){"links", h->links.data, h->slots, h->m0 * sizeof(uint32_t)};
     parts[1] = (struct kfile_part){"levels", h->level.data, h->slots, 1};
     parts[2] = (struct kfile_part){"states", h->state.data, h->slots, 1};
@@ -74,6 +81,12 @@ static ann_err read_params(const struct kfile_meta *meta, struct hnsw *h)
         (p[PARAM_PLANES] > 0 && h->vec->codes.type != CODE_SQ8))
         return ANN_FAIL(ANN_EDAMAGED, "header: rows of %llu bits",
                         (unsigned long long)p[PARAM_PLANES]);
+    if (p[PARAM_OPEN] > (OPEN_M | OPEN_EF_CONSTRUCTION) ||
+        (p[PARAM_OPEN] > 0 && (meta->slots > 0 || p[PARAM_PLANES] == 0)))
+        return ANN_FAIL(ANN_EDAMAGED, "header: left open is %llu, with %llu slots",
+                        (unsigned long long)p[PARAM_OPEN], (unsigned long long)meta->slots);
+    h->open_m = p[PARAM_OPEN] & OPEN_M;
+    h->open_ef = p[PARAM_OPEN] & OPEN_EF_CONSTRUCTION;
     h->planes = (unsigned)p[PARAM_PLANES];
     h->row_ops = annk_rows_for(h->vec->ops->name);
     h->m = (uint32_t)p[PARAM_M];
@@ -192,19 +205,22 @@ static void hnsw_info(const void *state, ann_info *info)
 /* Expected upper rows of n nodes: n * (1/m + 1/m^2 + ...). */
 static uint64_t hnsw_estimate(const ann_options *o, uint64_t n, uint64_t *build_extra)
 {
-    const uint64_t row = 2 * (uint64_t)o->m * sizeof(uint32_t);
-    *build_extra = n * (2 * (uint64_t)o->m * (sizeof(float) + 1) + 1 + sizeof(uint32_t));
-    const unsigned planes = hnsw_choose_planes(o, n);
-    const size_t groups = (2 * (size_t)o->m + 15) / 16;
+    const uint32_t m = o->m ? o->m : hnsw_choose_m(o, NULL);
+    const uint64_t row = 2 * (uint64_t)m * sizeof(uint32_t);
+    *build_extra = n * (2 * (uint64_t)m * (sizeof(float) + 1) + 1 + sizeof(uint32_t));
+    const unsigned planes = hnsw_choose_planes(o);
+    const size_t groups = (2 * (size_t)m + 15) / 16;
     const uint64_t block =
         planes ? annk_row_bytes(frame_padded(o->metric, o->dim, 64), planes, groups) : 0;
-    return n * (row + block + 2 + sizeof(uint32_t)) + n / (o->m - 1) * o->m * sizeof(uint32_t);
+    return n * (row + block + 2 + sizeof(uint32_t)) + n / (m - 1) * m * sizeof(uint32_t);
 }
 
 const struct kind hnsw_kind = {
     .id = ANN_HNSW,
     .name = "hnsw",
     .create = hnsw_create,
+    .train = hnsw_settle,
+    .settle = hnsw_settle,
     .destroy = hnsw_destroy,
     .reserve = hnsw_reserve,
     .add = hnsw_add,

@@ -83,6 +83,9 @@ struct kind {
 
     /* Learns from a checked sample, from nothing or anew; NULL: there is nothing to learn. */
     ann_err (*train)(void *state, const ann_view *sample, const struct kind_job *job);
+    /* Before the first vectors, a checked view, take slots: settles what was left to them.  NULL:
+     * nothing is. */
+    ann_err (*settle)(void *state, const ann_view *first, const struct kind_job *job);
     /* Whether vectors may be added: ANN_EUNTRAINED.  NULL: at any time. */
     ann_err (*ready)(const void *state);
     /* Room for slots up to `slots`, under the gate; add cannot run out of memory for them. */
