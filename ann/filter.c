@@ -82,5 +82,6 @@ void ann_filter_close(ann_filter *f)
     mem_free(f->bits);
     passing_free(f->kept.links.table);
     packed_free(f->kept.codes.packed);
+    subrows_free(f->kept.rows.rows);
     mem_free(f);
 }

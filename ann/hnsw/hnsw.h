@@ -7,7 +7,7 @@
  * select.c choosing neighbours   build.c adding in batches
  * find.c near neighbours of a stored vector, workers' memory
  * search.c queries   walk.c, walk.h on codes and in rows   sieve.c with a filter
- * twohop.c over what passes it   remove.c removal, repair, renumbering
+ * twohop.c, subgraph.c over what passes it   remove.c removal, repair, renumbering
  * reach.c every node reachable   spread.c what effort means   check.c soundness
  * hnsw_file.c sections and the kind table
  *
@@ -297,6 +297,12 @@ void hnsw_needs(const void *state, const struct kind_query *q, size_t *keys, siz
 size_t hnsw_two_hops(const struct hnsw *h, const struct kind_query *q, struct scratch *s);
 void hnsw_two_hops_beam(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
                         struct beam *b);
+
+/* subgraph.c: likewise, of profile fast, in rows that a filter has for what passes; NULL: it has
+ * none yet. */
+struct subrows *hnsw_own_rows(const struct hnsw *h, const struct kind_query *q);
+size_t hnsw_walk_own(const struct hnsw *h, const struct kind_query *q, struct scratch *s,
+                     struct subrows *rows);
 
 /* sieve.c: searches with a filter. */
 ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,

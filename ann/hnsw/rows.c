@@ -51,11 +51,10 @@ static uint32_t place_id(const struct hnsw *h, const uint8_t *row, uint32_t i)
     return id;
 }
 
-static void make_row(const struct hnsw *h, uint32_t slot)
+void hnsw_row_make(const struct hnsw *h, uint8_t *row, uint32_t slot, const uint32_t *links)
 {
     const struct codes *c = &h->vec->codes;
-    const uint32_t *links = hnsw_row0(h, slot), places = (uint32_t)hnsw_row_groups(h) * 16;
-    uint8_t *row = hnsw_code_row(h, slot);
+    const uint32_t places = (uint32_t)hnsw_row_groups(h) * 16;
     for (uint32_t i = 0; i < h->m0 && i < 8 && links[i] < h->slots; i++)
         __builtin_prefetch(codes_row(c, links[i]));
     memcpy(row, codes_row(c, slot), c->stride);
@@ -65,6 +64,11 @@ static void make_row(const struct hnsw *h, uint32_t slot)
                 __builtin_prefetch(codes_row(c, links[i + 8]) + at);
         put_place(h, row, i, i < h->m0 ? links[i] : HNSW_NONE);
     }
+}
+
+static void make_row(const struct hnsw *h, uint32_t slot)
+{
+    hnsw_row_make(h, hnsw_code_row(h, slot), slot, hnsw_row0(h, slot));
 }
 
 void hnsw_rows_refresh(struct hnsw *h, uint32_t slot)
@@ -211,9 +215,32 @@ static void put_entry(const struct hnsw *h, uint8_t *row, uint32_t n, uint32_t s
     factors(&h->vec->codes, &code, a, a + 16);
 }
 
-void hnsw_entries_make(struct hnsw *h)
+/* An empty table of `groups` groups; NULL without memory. */
+static uint8_t *new_entries(const struct hnsw *h, struct buf *entries, uint32_t groups)
 {
     const size_t padded = hnsw_entry_padded(h), step = annk_row_group_bytes(padded, 1);
+    buf_free(entries);
+    if (buf_resize(entries, annk_row_bytes(padded, 1, groups)))
+        return NULL;
+    uint8_t *row = entries->data;
+    memset(row, 128, padded); /* the origin: the mean of all */
+    for (size_t g = 0; g < groups; g++)
+        memset(row + padded + g * step, 0xff, 64);
+    return row;
+}
+
+uint32_t hnsw_entries_of(const struct hnsw *h, const uint32_t *slots, uint32_t n,
+                         struct buf *entries)
+{
+    const uint32_t groups = (n + 15) / 16;
+    uint8_t *row = new_entries(h, entries, groups);
+    for (uint32_t i = 0; row && i < n; i++)
+        put_entry(h, row, i, slots[i]);
+    return row ? groups : 0;
+}
+
+void hnsw_entries_make(struct hnsw *h)
+{
     uint32_t count, n = 0, on_below = 0, met = 0;
     h->entry_groups = 0;
     buf_free(&h->entries);
@@ -227,12 +254,9 @@ void hnsw_entries_make(struct hnsw *h)
                           : HNSW_ENTRIES - count < on_below ? HNSW_ENTRIES - count
                                                             : on_below;
     const uint32_t groups = (count + take + 15) / 16;
-    if (buf_resize(&h->entries, annk_row_bytes(padded, 1, groups)))
+    uint8_t *row = new_entries(h, &h->entries, groups);
+    if (!row)
         return;
-    uint8_t *row = h->entries.data;
-    memset(row, 128, padded); /* the origin: the mean of all */
-    for (size_t g = 0; g < groups; g++)
-        memset(row + padded + g * step, 0xff, 64);
     for (uint32_t s = 0; s < h->slots; s++) {
         if (*hnsw_state(h, s) == HNSW_ABSENT || hnsw_level(h, s) + 1 < level)
             continue;

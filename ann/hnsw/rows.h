@@ -39,4 +39,10 @@ static inline uint8_t *hnsw_code_row(const struct hnsw *h, uint32_t slot)
     return (uint8_t *)h->rows.data + (size_t)slot * h->row_size;
 }
 
+/* A table of slots [n] where searches may begin; its groups of 16, 0 without memory. */
+uint32_t hnsw_entries_of(const struct hnsw *h, const uint32_t *slots, uint32_t n,
+                         struct buf *entries);
+/* A row at `row` of a node and links [m0], HNSW_NONE behind them. */
+void hnsw_row_make(const struct hnsw *h, uint8_t *row, uint32_t slot, const uint32_t *links);
+
 #endif

@@ -1,10 +1,11 @@
-/* sieve.c - searches with a filter: a scan where few pass, else a walk, one of two.
+/* sieve.c - searches with a filter: a scan where few pass, else a walk, one of three.
  *
- * On codes, where more than half pass (in rows two fifths), the walk is walk.c's: nodes that do
- * not pass are ways to others, put aside.  Else it is twohop.c's, which looks at nodes that pass
- * alone.
+ * In rows, a filter that serves many searches gets rows of its own for what passes, and the walk
+ * is subgraph.c's.  Before, and on codes, where more than half pass (in rows two fifths), it is
+ * walk.c's: nodes that do not pass are ways to others, put aside.  Else it is twohop.c's, which
+ * looks at nodes that pass alone.
  *
- * Crossover: scan and walk are compared by what they cost in distances (walk_cost);
+ * Crossover: scan and walk are compared by what they cost in distances (walk_cost, own_cost);
  * docs/hnsw.md has the measurement.  A scan is of codes where there are any, packed from the
  * filter's second scan on (packed.h), and what could be among the k nearest is re-ranked from
  * the vectors.  A walk that finds fewer than k ends in a scan: never fewer than k when k
@@ -28,6 +29,13 @@
 #define PACKED_OWN 240
 #define APART      3.5
 #define VECTORS    4.5
+
+/* A walk in rows of the filter's own, in bytes of packed codes: to begin, a hop, a byte of its
+ * row, and hops beside those of the effort. */
+#define OWN_START 190e3
+#define OWN_HOP   11.6e3
+#define OWN_BYTE  2.2
+#define OWN_HOPS  10
 
 struct sieve {
     const struct hnsw *h;
@@ -207,6 +215,14 @@ static double walk_cost(const struct sieve *w, size_t effort)
     return (double)effort * hnsw_harder_hops(hnsw_thinned(w->h, w->q)) * w->h->m0 * place;
 }
 
+/* Likewise of a walk in rows of the filter's own. */
+static double own_cost(const struct sieve *w, size_t effort)
+{
+    const double hop = OWN_HOP + OWN_BYTE * (double)w->h->row_size;
+    const double code = PACKED_OWN + (double)w->h->vec->codes.stride;
+    return (OWN_START + (OWN_HOPS + (double)effort) * hop) / code;
+}
+
 /* The nearest by a walk that pass at s->keys; how many.  A walk over all nodes may end among such
  * as do not pass, where those that do are clustered elsewhere. */
 static size_t walk(const struct sieve *w, size_t effort)
@@ -234,8 +250,11 @@ ann_err hnsw_search_filtered(const struct hnsw *h, const struct kind_query *q,
         .s = s,
         .cq = coded ? vectors_code_query(h->vec, q->query) : NULL,
     };
+    struct subrows *own = coded ? hnsw_own_rows(h, q) : NULL;
     size_t n = 0;
-    if (kind_passing(h->vec, q) > walk_cost(&w, effort))
+    if (own && kind_passing(h->vec, q) > own_cost(&w, effort))
+        n = hnsw_walk_own(h, q, s, own);
+    if (n < q->k && kind_passing(h->vec, q) > walk_cost(&w, effort))
         n = walk(&w, effort);
     if (n < q->k) { /* fewer than k are reached: never fewer than k when k exist */
         scan(&w, out, found);

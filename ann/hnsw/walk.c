@@ -58,23 +58,6 @@ static inline bool may_be_result(const struct walk *w, uint32_t slot)
     return !w->gated || kind_passes(w->h->vec, w->q, slot);
 }
 
-/* Marks ids [m] behind the frontier as visited, leaving out what was; how many are left.  One loop
- * for a whole row: its end is what the processor guesses wrongly. */
-static inline size_t mark(struct walk *w, size_t m)
-{
-    uint32_t *ids = w->ids + w->n;
-    float *dists = w->dists + w->n;
-    size_t n = 0;
-    for (size_t i = 0; i < m; i++) {
-        const uint32_t slot = ids[i];
-        const float dist = dists[i];
-        ids[n] = slot;
-        dists[n] = dist;
-        n += scratch_visit(w->s, slot);
-    }
-    return n;
-}
-
 /* Puts those of the frontier from `from` on that do not pass the filter aside. */
 static void put_aside(struct walk *w, size_t from, size_t m)
 {
@@ -85,7 +68,7 @@ static void put_aside(struct walk *w, size_t from, size_t m)
 
 /* ---- in rows ---- */
 
-static void row_query(const struct walk *w, struct annk_row_query *rq)
+void hnsw_walk_row_query(const struct walk *w, struct annk_row_query *rq)
 {
     const struct hnsw *h = w->h;
     const struct code_query *cq = w->cq;
@@ -107,15 +90,16 @@ static void row_query(const struct walk *w, struct annk_row_query *rq)
 #define STARTS 2 /* of the table's nodes, so many nearest ones */
 
 /* The nearest nodes of the table of entries into the frontier, by their estimates. */
-static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
+void hnsw_walk_enter_at(struct walk *w, const struct annk_row_query *rq,
+                        const struct buf *entries, uint32_t groups)
 {
     struct annk_row_query all = *rq;
     all.planes = 1;
-    all.groups = w->h->entry_groups;
+    all.groups = groups;
     all.padded = hnsw_entry_padded(w->h);
     /* The sums are the same for any number of planes and dimensions, their offset is not. */
     w->ops->sums(rq->query, w->cq->step, all.padded, 1, w->s->sums.data, &all);
-    const size_t n = w->ops->scan(&all, w->h->entries.data, rq->query_norm, INFINITY, w->dists,
+    const size_t n = w->ops->scan(&all, entries->data, rq->query_norm, INFINITY, w->dists,
                                   w->ids);
     if (w->aside > 1)
         put_aside(w, 0, n);
@@ -129,7 +113,7 @@ static void begin_at_entries(struct walk *w, const struct annk_row_query *rq)
         w->ids[i] = slot;
     }
     w->n = 0;
-    w->n = mark(w, n < STARTS ? n : STARTS);
+    w->n = walk_mark(w, n < STARTS ? n : STARTS);
 }
 
 /* One node: its own distance, and its neighbours into the frontier. */
@@ -141,7 +125,7 @@ static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32
     if (may_be_result(w, slot))
         walk_result(w, own, slot);
     const size_t fresh =
-        mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
+        walk_mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
     if (w->aside > 1)
         put_aside(w, w->n, fresh);
     w->n += fresh;
@@ -271,9 +255,9 @@ void hnsw_walk_start(struct walk *w, struct annk_row_query *rq)
 {
     const struct hnsw *h = w->h;
     if (h->entry_groups > 0 || h->rows_on)
-        row_query(w, rq);
+        hnsw_walk_row_query(w, rq);
     if (h->entry_groups > 0) {
-        begin_at_entries(w, rq);
+        hnsw_walk_enter_at(w, rq, &w->h->entries, w->h->entry_groups);
         codes_distances(&h->vec->codes, w->cq, w->ids, w->n, w->dists);
         w->distances += w->n;
     } else {
@@ -396,9 +380,9 @@ static void set_lead(struct walk *w, double effort, double thin)
 static void walk_in_rows(struct walk *w, double effort, double thin)
 {
     struct annk_row_query rq;
-    row_query(w, &rq);
+    hnsw_walk_row_query(w, &rq);
     if (w->h->entry_groups > 0)
-        begin_at_entries(w, &rq);
+        hnsw_walk_enter_at(w, &rq, &w->h->entries, w->h->entry_groups);
     else
         begin_at_descent(w);
     const bool many = w->k > FEW && !w->q->allowed;

@@ -45,6 +45,11 @@ size_t hnsw_walk_end(struct walk *w);
 /* The nodes near the query that a walk begins with, by distances of codes, into the frontier and
  * the results; rq becomes the query for rows, if they are on. */
 void hnsw_walk_start(struct walk *w, struct annk_row_query *rq);
+/* For a walk in rows: the query, and the nearest nodes of a table of entries, by their estimates,
+ * into the frontier. */
+void hnsw_walk_row_query(const struct walk *w, struct annk_row_query *rq);
+void hnsw_walk_enter_at(struct walk *w, const struct annk_row_query *rq,
+                        const struct buf *entries, uint32_t groups);
 
 static inline void walk_result(struct walk *w, float dist, uint32_t slot)
 {
@@ -100,6 +105,23 @@ static inline bool walk_take(struct walk *w, uint32_t *slot, float *dist)
     w->dists[at] = w->dists[w->n];
     w->ids[at] = w->ids[w->n];
     return true;
+}
+
+/* Marks ids [m] behind the frontier as visited, leaving out what was; how many are left.  One loop
+ * for a whole row: its end is what the processor guesses wrongly. */
+static inline size_t walk_mark(struct walk *w, size_t m)
+{
+    uint32_t *ids = w->ids + w->n;
+    float *dists = w->dists + w->n;
+    size_t n = 0;
+    for (size_t i = 0; i < m; i++) {
+        const uint32_t slot = ids[i];
+        const float dist = dists[i];
+        ids[n] = slot;
+        dists[n] = dist;
+        n += scratch_visit(w->s, slot);
+    }
+    return n;
 }
 
 /* Distances of ids [m] behind the frontier; how many are within the limit, the first of them.

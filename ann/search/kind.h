@@ -17,6 +17,7 @@
 #include "ann/search/packed.h"
 #include "ann/search/passing.h"
 #include "ann/search/scratch.h"
+#include "ann/search/subrows.h"
 #include "ann/search/topk.h"
 #include "ann/vectors/vectors.h"
 
@@ -24,6 +25,7 @@
 struct filter_kept {
     struct passing_place links;
     struct packed_place codes;
+    struct subrows_place rows;
 };
 
 /* One query, prepared.  A slot may be a result if it is live and, with a filter, passes it. */

@@ -6,4 +6,5 @@ libkith_ann_core_la_SOURCES += \
 	ann/search/scan.c ann/search/scan.h \
 	ann/search/packed.c ann/search/packed.h \
 	ann/search/passing.c ann/search/passing.h \
-	ann/search/scratch.c ann/search/scratch.h
+	ann/search/scratch.c ann/search/scratch.h \
+	ann/search/subrows.c ann/search/subrows.h
