@@ -43,6 +43,16 @@ static float *sheet(size_t dim)
     return x;
 }
 
+/* A cloud thrice as wide, with most of it in the middle. */
+static float *spread_cloud(size_t dim)
+{
+    float *x = cloud(dim);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < dim; j++)
+            x[i * dim + j] *= 1 + (float)(i * 2654435761U % 1024) / 512;
+    return x;
+}
+
 static ann_view rows(const float *x, size_t n)
 {
     return (ann_view){x, n, 0, ANN_F32};
@@ -74,6 +84,7 @@ static void takes(const ann_index *ix, uint32_t m, uint32_t ef_construction, int
 START_TEST(by_hubs_and_distance)
 {
     float *sheet64 = sheet(64), *cloud64 = cloud(64), *cloud128 = cloud(128);
+    float *spread64 = spread_cloud(64), *spread96 = spread_cloud(96);
     const struct {
         ann_metric metric;
         size_t dim;
@@ -83,6 +94,8 @@ START_TEST(by_hubs_and_distance)
         {ANN_L2, 64, sheet64, 24, 16, 200},
         {ANN_L2, 64, cloud64, 24, 24, 100},
         {ANN_L2, 128, cloud128, 24, 32, 100},
+        {ANN_L2, 64, spread64, 24, 24, 100},
+        {ANN_L2, 96, spread96, 24, 32, 100},
         {ANN_COSINE, 64, cloud64, 24, 16, 200}, /* on a sphere no place is in the middle */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -96,6 +109,8 @@ START_TEST(by_hubs_and_distance)
     free(sheet64);
     free(cloud64);
     free(cloud128);
+    free(spread64);
+    free(spread96);
 }
 END_TEST
 

@@ -5,30 +5,33 @@
 
 #include "ann/hnsw/hnsw.h"
 
-/* Below, a row of 16 costs so little more than a hop's other work that wider ones gain nothing. */
+/* Below, wider rows than 16 gained nothing, hubs or not. */
 #define WIDE_DIMS_MIN 64
 
 /* Unseen vectors of fewer dimensions than this get wide rows: too few links cost up to a third
  * of the queries a second, too many an eighth. */
 #define WIDE_DIMS_UNSEEN 200
 
-/* Of sets with fewer hubs (0.00 to 0.11 were seen) m=16 is 5 to 17 % faster than 24, of sets with
- * more (0.22 to 0.6) 10 to 50 % slower. */
+/* Of sets with fewer hubs (0.00 to 0.16 were seen) m=16 is 5 to 17 % faster than 24, of sets
+ * with more (0.22 to 0.6) up to 50 % slower. */
 #define MANY_HUBS 0.2
 
-/* So many vectors of few dimensions want wide rows without hubs: 837,618 descriptors of images are
- * found an eighth faster then at a recall of 0.99, as fast at 0.9; 100,000 a tenth slower. */
+/* So many vectors of few dimensions want wide rows without hubs: 837,618 descriptors of images
+ * are found an eighth faster then at a recall of 0.99, as fast at 0.9; 100,000 a tenth slower. */
 #define MANY_VECTORS 500000
 
-/* Hubs, and the tenth nearest this far: little to go by, 32 links are up to 27 % faster than 24. */
-#define FAR_TENTH 0.7
+/* Hubs, and the tenth nearest this far, or more hubs than others in vectors where a row costs
+ * enough: 32 links are 5 to 27 % faster than 24. */
+#define FAR_TENTH       0.7
+#define MOST_HUBS       0.5
+#define MOST_HUBS_DIMS  96
 
 /* Under ip the longest vectors are what many queries look for: more links find more of them.
  * Embeddings of one length have 0; words of a skip-gram model 0.3. */
 #define LENGTHS_DIFFER 0.1
 
-/* From here on one bit of so many dimensions tells enough: at 384 it is 5 % faster, at 324 up to a
- * quarter slower. */
+/* From here on one bit of so many dimensions tells enough: at 384 it is 5 % faster, at 324 up to
+ * a quarter slower. */
 #define TWO_BIT_DIMS 352
 
 bool hnsw_looks_for_m(const ann_options *o)
@@ -52,7 +55,8 @@ uint32_t hnsw_choose_m(const ann_options *o, const struct hnsw_look *look)
     const bool large = look->count >= MANY_VECTORS && o->dim < WIDE_DIMS_UNSEEN;
     if (look->hubs < MANY_HUBS)
         return large ? 3 * ANN_M_DEFAULT / 2 : ANN_M_DEFAULT;
-    return look->tenth > FAR_TENTH ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
+    const bool most = look->hubs > MOST_HUBS && o->dim >= MOST_HUBS_DIMS;
+    return most || look->tenth > FAR_TENTH ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
 }
 
 /* Wide rows of fewer candidates take 0.7 of the time to build, and find as much under l2 and ip;
