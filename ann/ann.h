@@ -238,7 +238,8 @@ ANN_API ANN_CHECKED ann_err ann_options_parse(ann_options *o,
                                               const char *spec);
 
 /* Writes the spec of *o with every default filled in but what is left to the
- * vectors; needs at most 256 bytes.  What ann_options_parse reads back as the same options. */
+ * vectors; needs at most 256 bytes.  What ann_options_parse reads back as the
+ * same options. */
 ANN_API ANN_CHECKED ann_err ann_options_spec(const ann_options *o,
                                              char *buf, size_t len);
 
