@@ -1,6 +1,6 @@
-/* test_subgraph.c - rows that a filter has for what passes it (profile fast): made once, by whoever
- * comes first, of links that pass; searches in them find what they should, also while others make
- * them, after removals and without memory. */
+/* test_subgraph.c - rows that a filter has for what passes it (profile fast): made once, by
+ * whoever comes first, of links that pass; searches in them find what they should, also while
+ * others make them, after removals and without memory. */
 #include <config.h>
 
 #include <check.h>
@@ -26,13 +26,15 @@ START_TEST(made_when_it_pays)
     struct subrows_place place = {NULL, 0};
     for (int i = 0; i < 5; i++)
         ck_assert_ptr_null(subrows_get(&place, 3, bits, 66, 40, 64, 2560));
-    ck_assert_ptr_null(subrows_get(&place, 4, bits, 66, 40, 64, 2560)); /* another version: anew */
+    /* Another version: anew. */
+    ck_assert_ptr_null(subrows_get(&place, 4, bits, 66, 40, 64, 2560));
     for (int i = 0; i < 4; i++)
         ck_assert_ptr_null(subrows_get(&place, 4, bits, 66, 40, 64, 2560));
     struct subrows *r = subrows_get(&place, 4, bits, 66, 40, 64, 2560);
     ck_assert_ptr_nonnull(r);
     ck_assert_ptr_eq(subrows_get(&place, 4, bits, 66, 40, 64, 2560), r);
-    ck_assert_ptr_null(subrows_get(&place, 4, bits, 66, 40, 128, 9999)); /* for rows of another size */
+    /* For rows of another size, and another version. */
+    ck_assert_ptr_null(subrows_get(&place, 4, bits, 66, 40, 128, 9999));
     ck_assert_ptr_null(subrows_get(&place, 5, bits, 66, 40, 64, 2560));
     subrows_free(r);
 }
@@ -127,7 +129,8 @@ struct world {
 
 static struct world world(const char *spec, enum which which)
 {
-    struct world w = {.x = graph_clusters(N, DIM, 30, 41), .q = graph_clusters(QUERIES, DIM, 30, 42)};
+    struct world w = {.x = graph_clusters(N, DIM, 30, 41),
+                      .q = graph_clusters(QUERIES, DIM, 30, 42)};
     ann_options o = ANN_OPTIONS_INIT;
     o.dim = DIM;
     o.threads = 2;
@@ -218,8 +221,8 @@ static bool has_bit(const ann_filter *f, uint32_t slot)
     return f->bits[slot >> 6] >> (slot & 63) & 1;
 }
 
-/* Rows that are made: distinct links that pass, all of the node's own that do among them; at least
- * `least` rows, and some that have more than the node's own. */
+/* Rows that are made: distinct links that pass, all of the node's own that do among them; at
+ * least `least` rows, and some that have more than the node's own. */
 static void check_rows(const struct world *w, size_t least)
 {
     const struct hnsw *h = w->ix->state;
@@ -259,7 +262,8 @@ START_TEST(finds_what_passes)
     (void)search_all(&w, K, NULL);
     ck_assert_ptr_nonnull(w.f->kept.rows.rows);
     const double then = search_all(&w, K, &stats);
-    /* An effort finds about as much as without a filter: two hops find more, at five times the cost. */
+    /* An effort finds about as much as without a filter: two hops find more, at up to five times
+     * the cost. */
     ck_assert_msg(then >= 0.9, "recall %g, before %g", then, first);
     ck_assert_uint_lt(stats.distances, before.distances);
     ck_assert_uint_eq(stats.exact, 0);

@@ -17,7 +17,8 @@
 #define MANY_HUBS 0.2
 
 /* So many vectors of few dimensions want wide rows without hubs: 837,618 descriptors of images
- * are found an eighth faster then at a recall of 0.99, as fast at 0.9; 100,000 a tenth slower. */
+ * are found an eighth faster then at a recall of 0.99, as fast at 0.9; 100,000 a tenth slower.
+ */
 #define MANY_VECTORS 500000
 
 /* Hubs, and the tenth nearest this far, or more hubs than others in vectors where a row costs

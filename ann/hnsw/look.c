@@ -1,10 +1,10 @@
 /* look.c - a look at the first vectors, before there is a graph: how many links it should have.
  *
  * Place: hnsw, before the first add (or in ann_train).  Source: Radovanovic, Nanopoulos,
- * Ivanovic, "Hubs in space", JMLR 2010.  Where few vectors are among the nearest of very many, and many
- * are among those of hardly any, a graph leads to the few and needs wide rows to get past them.
- * How many dimensions vectors have says little of that: embeddings of words have hubs, those of
- * sentences, descriptors of images and pixels hardly any.
+ * Ivanovic, "Hubs in space", JMLR 2010.  Where few vectors are among the nearest of very many,
+ * and many are among those of hardly any, a graph leads to the few and needs wide rows to get
+ * past them.  How many dimensions vectors have says little of that: embeddings of words have
+ * hubs, those of sentences, descriptors of images and pixels hardly any.
  *
  * Invariant: which vectors are looked at depends on seed and number, and sums go in a fixed
  * order, so the same vectors give the same degree on every machine and for any number of
