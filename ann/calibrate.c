@@ -3,8 +3,9 @@
  * Place: front door.  Each effort of a ladder is tried on the same queries, whose true
  * neighbours are found once by the flat kind; a curve for each of a few k.  Without queries,
  * stored vectors are sampled, each searched for with its own node hidden (the walk takes it as
- * visited) and not hidden; `between` says what that means for vectors that the index does not
- * have.
+ * visited).  That is harder than to search for what the index never had: in a graph a vector's
+ * neighbours lost the links that it made needless.  How much harder, an exponent of what is
+ * missed, shows a small index of the same vectors, from which some were kept out.
  *
  * Invariant: same index, queries and seed: same curve, for any number of threads. */
 #include <config.h>
@@ -29,6 +30,11 @@
 #define MANY 100000
 #define GAP 0.02          /* steps of recall wider than this are halved, */
 #define GAP_FROM 0.7      /* from this recall on */
+#define SMALL 20000       /* vectors of the small index, */
+#define KEPT_OUT 2000     /* and such as are kept out of it; of few vectors one in */
+#define KEPT_OUT_OF 11
+#define FEW_MISSED 30     /* neighbours: fewer tell nothing */
+#define MUCH_MISSED 0.5   /* nor does more */
 #define CURVES 4
 #define STEPS (CURVE_POINTS / CURVES)
 
@@ -55,6 +61,7 @@ struct run {
     float *truth;         /* [n, most] */
     ann_id *ids;          /* [CHUNK, most + 1] */
     float *dists;         /* [CHUNK, most + 1] */
+    double harder[CURVES]; /* an index misses this power of what it misses of hidden ones */
     double z;             /* of the confidence */
     uint64_t done, total; /* queries answered, for progress */
     struct calibration found;
@@ -114,7 +121,7 @@ static ann_err pick_slots(const ann_index *ix, size_t n, uint64_t seed, uint32_t
     uint64_t *seen = mem_zalloc(1, bitmap_bytes(all));
     if (!seen)
         return ANN_FAIL(ANN_ENOMEM, "out of memory for %u slots", all);
-    for (size_t i = 0; i < n;) { /* n is at most half of the live ones, or all are taken */
+    for (size_t i = 0; i < n;) { /* n is at most that of the live ones */
         uint32_t s = (uint32_t)rng_below(&random, all);
         while (!vectors_is_live(&ix->vec, s) || (seen[s >> 6] >> (s & 63) & 1))
             s = s + 1 < all ? s + 1 : 0;
@@ -212,29 +219,23 @@ struct shares {
     double sum, squares;
 };
 
-/* Searches of sampled queries are with their own vector hidden or not (given->barred).  One
- * that came upon a hidden one all the same began there, or looked at every vector: it tells
- * nothing of an effort.  Where it is not hidden one more is asked for and it is taken out. */
+/* Sampled queries have their own vector hidden.  One that came upon it all the same began there,
+ * or looked at every vector: it tells nothing of an effort. */
 static ann_err measure_some(struct run *r, const struct query_params *given, size_t from,
                             size_t n, struct shares *to)
 {
     const ann_view part = part_of(r, &r->queries, from, n);
     struct query_params p = *given;
     const size_t k = given->k;
-    p.barred = given->barred ? given->barred + from : NULL;
-    p.k = k + (r->slots && !p.barred);
+    p.barred = r->slots ? r->slots + from : NULL;
     const ann_err err = query_all(r->ix, &part, &p, r->ids, r->dists);
     for (size_t i = 0; i < n && !err; i++) {
         const size_t truth = (from + i) * r->most;
-        ann_id *ids = r->ids + i * p.k;
-        float *dists = r->dists + i * p.k;
-        const size_t self = r->slots ? place_of(self_of(r, from + i), ids, k) : k;
-        if (p.barred && self < k)
+        const ann_id *ids = r->ids + i * k;
+        if (r->slots && place_of(self_of(r, from + i), ids, k) < k)
             continue;
-        memmove(ids + self, ids + self + 1, (p.k - k) * (k - self) * sizeof *ids);
-        memmove(dists + self, dists + self + 1, (p.k - k) * (k - self) * sizeof *dists);
-        const double share =
-            recall_share(ids, dists, r->truth_ids + truth, r->truth + truth, k);
+        const double share = recall_share(ids, r->dists + i * k, r->truth_ids + truth,
+                                          r->truth + truth, k);
         to->n++;
         to->sum += share;
         to->squares += share * share;
@@ -242,53 +243,40 @@ static ann_err measure_some(struct run *r, const struct query_params *given, siz
     return err ? err : step(r, n);
 }
 
-static ann_err measure_all(struct run *r, const struct query_params *p, struct shares *all)
-{
-    const size_t n = r->queries.n;
-    ann_err err = ANN_OK;
-    for (size_t i = 0; i < n && !err; i += CHUNK)
-        err = measure_some(r, p, i, n - i < CHUNK ? n - i : CHUNK, all);
-    if (!err && all->n == 0) /* every search looked at everything */
-        *all = (struct shares){n, (double)n, (double)n};
-    return err;
-}
-
-/* What queries miss, of what sampled vectors do when hidden and when not.  Hidden they miss
- * more: part of the ways to a vector's neighbours lead over itself; not hidden they miss less.
- * The exponents were chosen to promise rather too little (docs/recall.md). */
-static double between(double hidden, double seen)
-{
-    const double mixed = pow(hidden, 0.75) * pow(fmin(seen, hidden), 0.25);
-    return fmin(hidden, fmax(mixed, pow(hidden, 1.25)));
-}
-
-static ann_err measure(struct run *r, uint32_t k, uint32_t effort, struct curve_point *out)
+/* Of a k and an effort: the share found, at least so much of it with the confidence, and the
+ * distances of a query. */
+static ann_err measure_raw(struct run *r, uint32_t k, uint32_t effort, struct curve_point *out)
 {
     ann_search_stats stats = {0};
     struct query_params p = r->params;
-    struct shares all = {0}, seen = {0};
+    struct shares all = {0};
+    const size_t n = r->queries.n;
+    ann_err err = ANN_OK;
     p.k = k;
     p.effort = effort;
     p.stats = &stats;
-    p.barred = r->slots;
-    ann_err err = measure_all(r, &p, &all);
-    p.barred = NULL;
-    p.stats = NULL;
-    if (!err && r->slots)
-        err = measure_all(r, &p, &seen);
+    for (size_t i = 0; i < n && !err; i += CHUNK)
+        err = measure_some(r, &p, i, n - i < CHUNK ? n - i : CHUNK, &all);
     if (err)
         return err;
-    const double n = (double)all.n, mean = all.sum / n;
-    const double variance = all.squares / n - mean * mean;
-    *out = (struct curve_point){k, effort, mean,
-                                fmin(mean, lower_bound(mean, variance, n, r->z)),
-                                (double)stats.distances / (double)r->queries.n};
-    if (r->slots) {
-        const double missed = 1 - seen.sum / (double)seen.n;
-        out->recall = 1 - between(1 - out->recall, missed);
-        out->low = 1 - between(1 - out->low, missed);
-    }
+    if (all.n == 0) /* every search looked at everything */
+        all = (struct shares){n, (double)n, (double)n};
+    const double mean = all.sum / (double)all.n;
+    const double variance = all.squares / (double)all.n - mean * mean;
+    *out = (struct curve_point){
+        k, effort, mean, fmin(mean, lower_bound(mean, variance, (double)all.n, r->z)),
+        (double)stats.distances / (double)n};
     return ANN_OK;
+}
+
+static ann_err measure(struct run *r, size_t curve, uint32_t effort, struct curve_point *out)
+{
+    const ann_err err = measure_raw(r, r->k[curve], effort, out);
+    if (!err && r->slots) {
+        out->recall = 1 - pow(1 - out->recall, r->harder[curve]);
+        out->low = 1 - pow(1 - out->low, r->harder[curve]);
+    }
+    return err;
 }
 
 /* Makes a curve that never falls, the nearest to what was measured: where it fell, all of the
@@ -333,8 +321,9 @@ static uint32_t in_the_gap(const struct curve_point *p, size_t n, size_t *at)
     return effort;
 }
 
-static ann_err measure_curve(struct run *r, uint32_t k)
+static ann_err measure_curve(struct run *r, size_t curve)
 {
+    const uint32_t k = r->k[curve];
     const uint32_t live = r->ix->vec.live;
     const double part = r->ix->opt.kind == ANN_IVFPQ ? DEAREST_SHORT : DEAREST;
     struct curve_point *const p = r->found.points + r->found.n;
@@ -345,7 +334,7 @@ static ann_err measure_curve(struct run *r, uint32_t k)
         if (LEAST_SHARE * effort < k)
             continue;
         effort = effort < live ? effort : live;
-        err = measure(r, k, (uint32_t)effort, &p[n]);
+        err = measure(r, curve, (uint32_t)effort, &p[n]);
         const struct curve_point *last = &p[n++];
         if (last->recall >= ENOUGH || effort == live ||
             (live > MANY && last->distances > (double)live / part))
@@ -353,13 +342,138 @@ static ann_err measure_curve(struct run *r, uint32_t k)
     }
     for (uint32_t effort; !err && n < STEPS && (effort = in_the_gap(p, n, &at)) > 0; n++) {
         memmove(p + at + 1, p + at, (n - at) * sizeof *p);
-        err = measure(r, k, effort, &p[at]);
+        err = measure(r, curve, effort, &p[at]);
     }
     if (err)
         return err;
     smooth(p, n);
     r->found.n += (uint32_t)n;
     return ANN_OK;
+}
+
+/* ---- what the index does not have ---- */
+
+/* Memory for n queries and their neighbours. */
+static ann_err run_alloc(struct run *r, size_t n)
+{
+    r->ids = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->ids);
+    r->dists = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->dists);
+    r->truth_ids = mem_alloc(n * r->most * sizeof *r->truth_ids);
+    r->truth = mem_alloc(n * r->most * sizeof *r->truth);
+    if (!r->ids || !r->dists || !r->truth_ids || !r->truth)
+        return ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", n);
+    return ANN_OK;
+}
+
+static void run_free(struct run *r)
+{
+    mem_free(r->rows);
+    mem_free(r->slots);
+    mem_free(r->truth_ids);
+    mem_free(r->truth);
+    mem_free(r->ids);
+    mem_free(r->dists);
+}
+
+/* On another index, with the progress so far. */
+static struct run run_like(const struct run *r, ann_index *ix)
+{
+    struct run like = *r;
+    like.ix = ix;
+    like.rows = NULL;
+    like.slots = NULL;
+    like.truth_ids = like.ids = NULL;
+    like.truth = like.dists = NULL;
+    like.params = (struct query_params){
+        .kind = ix->kind, .state = ix->state, .threads = ix->opt.threads};
+    return like;
+}
+
+/* The exponent of one k: over efforts that miss neither little nor much, by the most that may be
+ * missed with the confidence. */
+static ann_err compare(struct run *hidden, struct run *unseen, uint32_t k, double *harder)
+{
+    double of_hidden = 0, of_unseen = 0;
+    for (size_t i = 0; i < STEPS; i++) {
+        struct curve_point h, u;
+        const uint32_t effort = (uint32_t)ladder(i);
+        if (LEAST_SHARE * (size_t)effort < k)
+            continue;
+        ann_err err = measure_raw(hidden, k, effort, &h);
+        unseen->done = hidden->done;
+        if (!err)
+            err = measure_raw(unseen, k, effort, &u);
+        hidden->done = unseen->done;
+        if (err)
+            return err;
+        const double missed = (1 - u.recall) * (double)unseen->queries.n * k;
+        if (missed < FEW_MISSED || h.recall >= ENOUGH)
+            break;
+        if (1 - h.recall > MUCH_MISSED)
+            continue;
+        of_hidden += log(1 - h.recall);
+        of_unseen += log(1 - u.low);
+    }
+    *harder = of_hidden < 0 ? fmax(1, of_unseen / of_hidden) : 1;
+    return ANN_OK;
+}
+
+/* All k, on an index that has the first `n` of the rows [n + out]. */
+static ann_err compare_all(struct run *r, ann_index *small, const ann_view *rows, size_t n,
+                           size_t out, uint64_t seed)
+{
+    struct run hidden = run_like(r, small), unseen = run_like(r, small);
+    unseen.queries = part_of(r, rows, n, out);
+    ann_err err = sample(&hidden, out, seed);
+    if (!err)
+        err = run_alloc(&hidden, out);
+    if (!err)
+        err = run_alloc(&unseen, out);
+    if (!err)
+        err = find_truth(&hidden);
+    unseen.done = hidden.done;
+    if (!err)
+        err = find_truth(&unseen);
+    hidden.done = unseen.done;
+    for (size_t i = 0; i < r->curves && !err; i++)
+        err = compare(&hidden, &unseen, r->k[i], &r->harder[i]);
+    r->done = hidden.done;
+    r->total = hidden.total;
+    run_free(&hidden);
+    run_free(&unseen);
+    return err;
+}
+
+/* r->harder, by a small index of the same options.  Lists do not depend on single vectors, so
+ * only a graph takes it; of so few vectors that k of them are most, hidden ones must do. */
+static ann_err learn_harder(struct run *r, uint64_t seed)
+{
+    const ann_index *ix = r->ix;
+    const size_t live = ix->vec.live;
+    const size_t part = live / KEPT_OUT_OF, out = part < KEPT_OUT ? part : KEPT_OUT;
+    const size_t n = live - out < SMALL ? live - out : SMALL;
+    for (size_t i = 0; i < r->curves; i++)
+        r->harder[i] = 1;
+    if (ix->opt.kind != ANN_HNSW || r->most >= n / 2)
+        return ANN_OK;
+    struct run rows = run_like(r, r->ix);
+    ann_options o = ix->opt;
+    ann_index *small = NULL;
+    o.progress = NULL;
+    o.max_memory = 0;
+    ann_err err = sample(&rows, n + out, ~seed);
+    if (!err)
+        err = ann_create(&o, &small);
+    if (!err)
+        err = ann_add(small, part_of(r, &rows.queries, 0, n), NULL);
+    if (!err) {
+        small->opt.progress = ix->opt.progress;
+        small->opt.progress_arg = ix->opt.progress_arg;
+        err = compare_all(r, small, &rows.queries, n, out, seed);
+    }
+    ann_close(small);
+    run_free(&rows);
+    return err;
 }
 
 /* ---- the call ---- */
@@ -423,25 +537,20 @@ static ann_err run_locked(struct run *r, const ann_calibration *c)
                         c->k);
     choose_k(r, c->k);
     ann_err err = ANN_OK;
-    r->ids = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->ids);
-    r->dists = mem_alloc(CHUNK * (r->most + 1) * sizeof *r->dists);
     size_t n = r->queries.n;
     if (n == 0)
         n = c->queries < live / 2 ? c->queries : live / 2;
     r->total = n * (1 + (r->queries.n ? 20 : 40) * r->curves); /* about as many efforts */
-    if (!r->ids || !r->dists)
-        err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu results",
-                       CHUNK * (r->most + 1));
+    if (r->queries.n == 0)
+        err = learn_harder(r, c->seed);
     if (!err && r->queries.n == 0)
         err = sample(r, n, c->seed);
-    r->truth_ids = mem_alloc(n * r->most * sizeof *r->truth_ids);
-    r->truth = mem_alloc(n * r->most * sizeof *r->truth);
-    if (!err && (!r->truth_ids || !r->truth))
-        err = ANN_FAIL(ANN_ENOMEM, "out of memory for %zu queries", n);
+    if (!err)
+        err = run_alloc(r, n);
     if (!err)
         err = find_truth(r);
     for (size_t i = 0; i < r->curves && !err; i++)
-        err = measure_curve(r, r->k[i]);
+        err = measure_curve(r, i);
     if (err)
         return err;
     r->found.queries = (uint32_t)n;
@@ -490,12 +599,7 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
                 c.recall = r->found.points[i].recall;
         memcpy(given, &c, c.size < sizeof c ? c.size : sizeof c);
     }
-    mem_free(r->rows);
-    mem_free(r->slots);
-    mem_free(r->truth_ids);
-    mem_free(r->truth);
-    mem_free(r->ids);
-    mem_free(r->dists);
+    run_free(r);
     mem_free(r);
     return err;
 }

@@ -164,9 +164,14 @@ START_TEST(delivered)
     OK(ann_calibrate(s.ix, view_of(&s, N, NQ), &c));
     ck_assert(c.queries == NQ && c.k == K && c.recall >= 0.99 && c.confidence == 0.95);
     delivers(&s, spec, 0.03, 0.05);
+    size_t given, sampled;
+    OK(ann_effort_for(s.ix, 0.9, 1, &given));
     c.queries = NQ / 2; /* of its own vectors: not quite queries */
     OK(ann_calibrate(s.ix, (ann_view){0}, &c));
     ck_assert(c.queries == NQ / 2 && c.recall >= 0.99);
+    OK(ann_effort_for(s.ix, 0.9, 1, &sampled));
+    ck_assert_msg(_i > 1 || 2 * sampled <= 3 * given + 2, /* hidden ones alone: 2.5 times */
+                  "%s: effort %zu for k = 1, %zu by queries", spec, sampled, given);
     /* Lists have learned from these very vectors: a few for each, which lie nearer than others. */
     delivers(&s, spec, strncmp(spec, "ivfpq", 5) ? 0.05 : 0.08, 0.12);
     set_free(&s);
