@@ -48,6 +48,11 @@ static size_t ladder(size_t i)
     return (size_t)(pow(2, (double)(half / 2)) * (half % 2 ? root : 1) + 0.5);
 }
 
+/* Queries answered, of about so many. */
+struct headway {
+    uint64_t done, total;
+};
+
 struct run {
     ann_index *ix;
     ann_view queries;
@@ -63,19 +68,19 @@ struct run {
     float *dists;         /* [CHUNK, most + 1] */
     double harder[CURVES]; /* an index misses this power of what it misses of hidden ones */
     double z;             /* of the confidence */
-    uint64_t done, total; /* queries answered, for progress */
+    struct headway *headway; /* of all runs of a call */
     struct calibration found;
 };
 
 static ann_err step(struct run *r, size_t queries)
 {
     const ann_options *o = &r->ix->opt;
-    r->done += queries;
-    if (r->done > r->total)
-        r->total = r->done;
-    if (o->progress && o->progress(o->progress_arg, "calibrate", r->done, r->total))
-        return ANN_FAIL(ANN_ECANCELED, "canceled at query %llu",
-                        (unsigned long long)r->done);
+    struct headway *h = r->headway;
+    h->done += queries;
+    if (h->done > h->total)
+        h->total = h->done;
+    if (o->progress && o->progress(o->progress_arg, "calibrate", h->done, h->total))
+        return ANN_FAIL(ANN_ECANCELED, "canceled at query %llu", (unsigned long long)h->done);
     return ANN_OK;
 }
 
@@ -375,7 +380,7 @@ static void run_free(struct run *r)
     mem_free(r->dists);
 }
 
-/* On another index, with the progress so far. */
+/* Another, on this index. */
 static struct run run_like(const struct run *r, ann_index *ix)
 {
     struct run like = *r;
@@ -400,10 +405,8 @@ static ann_err compare(struct run *hidden, struct run *unseen, uint32_t k, doubl
         if (LEAST_SHARE * (size_t)effort < k)
             continue;
         ann_err err = measure_raw(hidden, k, effort, &h);
-        unseen->done = hidden->done;
         if (!err)
             err = measure_raw(unseen, k, effort, &u);
-        hidden->done = unseen->done;
         if (err)
             return err;
         const double missed = (1 - u.recall) * (double)unseen->queries.n * k;
@@ -431,14 +434,10 @@ static ann_err compare_all(struct run *r, ann_index *small, const ann_view *rows
         err = run_alloc(&unseen, out);
     if (!err)
         err = find_truth(&hidden);
-    unseen.done = hidden.done;
     if (!err)
         err = find_truth(&unseen);
-    hidden.done = unseen.done;
     for (size_t i = 0; i < r->curves && !err; i++)
         err = compare(&hidden, &unseen, r->k[i], &r->harder[i]);
-    r->done = hidden.done;
-    r->total = hidden.total;
     run_free(&hidden);
     run_free(&unseen);
     return err;
@@ -540,7 +539,7 @@ static ann_err run_locked(struct run *r, const ann_calibration *c)
     size_t n = r->queries.n;
     if (n == 0)
         n = c->queries < live / 2 ? c->queries : live / 2;
-    r->total = n * (1 + (r->queries.n ? 20 : 40) * r->curves); /* about as many efforts */
+    r->headway->total = n * (1 + (r->queries.n ? 20 : 40) * r->curves); /* about as many efforts */
     if (r->queries.n == 0)
         err = learn_harder(r, c->seed);
     if (!err && r->queries.n == 0)
@@ -580,9 +579,11 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
         err = index_ids_ready(ix);
     if (err)
         return err;
+    struct headway headway = {0};
     struct run *r = mem_zalloc(1, sizeof *r);
     if (!r)
         return ANN_FAIL(ANN_ENOMEM, "out of memory: %zu bytes", sizeof *r);
+    r->headway = &headway;
     r->ix = ix;
     r->queries = q;
     r->params = (struct query_params){

@@ -57,6 +57,23 @@ float *graph_clusters(size_t n, size_t dim, size_t clusters, uint64_t seed)
     return x;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+float graph_edge(const float *x, size_t n, size_t dim, size_t rank)
+{
+    float *firsts = malloc(n * sizeof *firsts);
+    for (size_t i = 0; i < n; i++)
+        firsts[i] = x[i * dim];
+    qsort(firsts, n, sizeof *firsts, by_value);
+    const float edge = firsts[rank];
+    free(firsts);
+    return edge;
+}
+
 double graph_recall(const ann_index *ix, const float *queries, size_t nq, size_t k,
                     size_t effort)
 {

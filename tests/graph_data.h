@@ -20,6 +20,9 @@ ann_view graph_rows(const ann_view *v, size_t dim, size_t first, size_t n);
  */
 float *graph_clusters(size_t n, size_t dim, size_t clusters, uint64_t seed);
 
+/* The rank-th smallest first element of rows x [n, dim]. */
+float graph_edge(const float *x, size_t n, size_t dim, size_t rank);
+
 /* Recall by distance of nq queries, against flat search over the same vectors. */
 double graph_recall(const ann_index *ix, const float *queries, size_t nq, size_t k,
                     size_t effort);

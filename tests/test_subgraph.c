@@ -93,23 +93,6 @@ struct sieve {
     float edge; /* a fifth is beyond */
 };
 
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-static float edge_of(const float *x)
-{
-    float *firsts = malloc(N * sizeof *firsts);
-    for (size_t i = 0; i < N; i++)
-        firsts[i] = x[i * DIM];
-    qsort(firsts, N, sizeof *firsts, by_value);
-    const float edge = firsts[N / 5 * 4];
-    free(firsts);
-    return edge;
-}
-
 static int passes(void *arg, ann_id id)
 {
     const struct sieve *s = arg;
@@ -142,7 +125,7 @@ static struct world world(const char *spec, enum which which)
     o.codes = ANN_CODES_AUTO;
     ok(ann_create(&o, &w.exact));
     ok(ann_add(w.exact, (ann_view){w.x, N, 0, ANN_F32}, NULL));
-    w.sieve = (struct sieve){w.x, which, edge_of(w.x)};
+    w.sieve = (struct sieve){w.x, which, graph_edge(w.x, N, DIM, N / 5 * 4)};
     ok(ann_filter_from_callback(w.ix, passes, &w.sieve, &w.f));
     ok(ann_filter_from_callback(w.exact, passes, &w.sieve, &w.all));
     return w;

@@ -5,6 +5,9 @@
 
 #include "ann/hnsw/hnsw.h"
 
+#define M_WIDE   (3 * ANN_M_DEFAULT / 2)
+#define M_WIDEST (2 * ANN_M_DEFAULT)
+
 /* Below, wider rows than 16 gained nothing, hubs or not. */
 #define WIDE_DIMS_MIN 64
 
@@ -40,24 +43,19 @@ bool hnsw_looks_for_m(const ann_options *o)
     return o->kind == ANN_HNSW && o->profile == ANN_PROFILE_FAST && o->dim >= WIDE_DIMS_MIN;
 }
 
-static uint32_t wide(const ann_options *o)
-{
-    return o->metric == ANN_IP ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
-}
-
 uint32_t hnsw_choose_m(const ann_options *o, const struct hnsw_look *look)
 {
     if (!hnsw_looks_for_m(o))
         return ANN_M_DEFAULT;
+    const bool narrow = o->dim >= WIDE_DIMS_UNSEEN;
     if (!look)
-        return o->dim < WIDE_DIMS_UNSEEN ? wide(o) : ANN_M_DEFAULT;
+        return narrow ? ANN_M_DEFAULT : o->metric == ANN_IP ? M_WIDEST : M_WIDE;
     if (look->lengths > LENGTHS_DIFFER)
-        return 2 * ANN_M_DEFAULT;
-    const bool large = look->count >= MANY_VECTORS && o->dim < WIDE_DIMS_UNSEEN;
+        return M_WIDEST;
     if (look->hubs < MANY_HUBS)
-        return large ? 3 * ANN_M_DEFAULT / 2 : ANN_M_DEFAULT;
+        return narrow || look->count < MANY_VECTORS ? ANN_M_DEFAULT : M_WIDE;
     const bool most = look->hubs > MOST_HUBS && o->dim >= MOST_HUBS_DIMS;
-    return most || look->tenth > FAR_TENTH ? 2 * ANN_M_DEFAULT : 3 * ANN_M_DEFAULT / 2;
+    return most || look->tenth > FAR_TENTH ? M_WIDEST : M_WIDE;
 }
 
 /* Wide rows of fewer candidates take 0.7 of the time to build, and find as much under l2 and ip;

@@ -113,8 +113,7 @@ static double length_spread(const struct look *l)
 {
     double first = 0, second = 0;
     for (size_t i = 0; i < SAMPLE; i++) {
-        const float *row = l->rows + i * l->row_floats;
-        const double square = product(row, row, l->row_floats);
+        const double square = frame_norm2(l->rows + i * l->row_floats, l->v->dim);
         first += square / SAMPLE;
         second += square * square / SAMPLE;
     }

@@ -17,7 +17,6 @@
 #include "ann/hnsw/walk.h"
 
 #define GATHERED 512 /* neighbours' neighbours that one row is chosen from */
-#define AHEAD 2      /* rows on their way from memory while one is looked at */
 
 /* Of all vectors so many may pass: beyond, rows would cost more memory than they save time. */
 #define MOST_PASSING 0.625
@@ -31,7 +30,7 @@ struct subgraph {
     uint32_t bits; /* slots that the filter knows */
     /* Of the search's own, from its first need on: */
     char *memory;
-    search_key *keys;  /* [GATHERED + m0] */
+    search_key *keys;  /* [m0 + 1] */
     uint32_t *links;   /* [m0] */
     uint32_t *others;  /* [GATHERED + m0] */
     float *dists;      /* likewise */
@@ -44,17 +43,12 @@ static uint32_t bits_of(const struct hnsw *h, const struct kind_query *q)
     return q->allowed_slots < h->slots ? q->allowed_slots : h->slots;
 }
 
-static inline bool has_bit(const struct subgraph *g, uint32_t slot)
-{
-    return slot < g->bits && (g->q->allowed[slot >> 6] >> (slot & 63) & 1);
-}
-
 /* ---- a row ---- */
 
 static bool make_room(struct subgraph *g)
 {
     const size_t m0 = g->h->m0, many = GATHERED + m0;
-    const size_t words = many * sizeof(search_key) +
+    const size_t words = (m0 + 1) * sizeof(search_key) +
                          (m0 + many) * sizeof(uint32_t) + many * sizeof(float);
     const size_t query = (hnsw_slot_query_bytes(g->h) + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
     if (g->memory)
@@ -63,7 +57,7 @@ static bool make_room(struct subgraph *g)
     if (!g->memory)
         return false;
     g->keys = (search_key *)(void *)g->memory;
-    g->links = (uint32_t *)(void *)(g->keys + many);
+    g->links = (uint32_t *)(void *)(g->keys + m0 + 1);
     g->others = g->links + m0;
     g->dists = (float *)(void *)(g->others + many);
     const uintptr_t behind = (uintptr_t)(g->dists + many);
@@ -84,12 +78,6 @@ static int slot_order(const void *pa, const void *pb)
     return (a > b) - (a < b);
 }
 
-static int key_ascending(const void *pa, const void *pb)
-{
-    const search_key a = *(const search_key *)pa, b = *(const search_key *)pb;
-    return (a > b) - (a < b);
-}
-
 /* What the links of a node that do not pass lead to, if it does; ascending, none twice, none of
  * the node's links [n]. */
 static size_t gather_others(struct subgraph *g, uint32_t slot, size_t n)
@@ -98,7 +86,7 @@ static size_t gather_others(struct subgraph *g, uint32_t slot, size_t n)
     const uint32_t *row = hnsw_row0(h, slot);
     size_t m = 0, kept = 0;
     for (uint32_t i = 0; i < h->m0 && row[i] < h->slots && m < GATHERED; i++)
-        if (!has_bit(g, row[i]))
+        if (!kind_has_bit(g->q, row[i]))
             m += pick_links(g, row[i], g->others + m);
     qsort(g->others, m, sizeof *g->others, slot_order);
     for (size_t i = 0; i < m; i++) {
@@ -122,10 +110,11 @@ static void choose_links(struct subgraph *g, uint32_t slot)
     if (m > 0)
         codes_distances(&h->vec->codes, hnsw_slot_query(h, slot, g->query), g->others, m,
                         g->dists);
+    struct beam nearest;
+    beam_reset(&nearest, g->keys, h->m0 - n);
     for (size_t i = 0; i < m; i++)
-        g->keys[i] = key_make(g->dists[i], g->others[i]);
-    qsort(g->keys, m, sizeof *g->keys, key_ascending);
-    for (size_t i = 0; i < m && n < h->m0; i++)
+        beam_insert(&nearest, key_make(g->dists[i], g->others[i]));
+    for (size_t i = 0; i < nearest.size; i++)
         g->links[n++] = key_slot(g->keys[i]);
     while (n < h->m0)
         g->links[n++] = HNSW_NONE;
@@ -170,36 +159,22 @@ static void make_entries(struct subgraph *g)
 
 /* ---- the walk ---- */
 
-static void look_at(struct walk *w, struct subgraph *g, struct annk_row_query *rq, uint32_t slot)
+static const uint8_t *row_at(const void *rows, uint32_t slot)
 {
-    const uint8_t *row = own_row(g, slot);
-    const float own = w->ops->own(rq, row ? row : hnsw_code_row(g->h, slot));
-    w->hops++;
-    if (kind_passes(g->h->vec, g->q, slot))
-        walk_result(w, own, slot);
-    if (!row)
-        return;
-    w->n += walk_mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
-    walk_make_room(w);
+    return subrow_at(rows, subrow_number(rows, slot));
 }
 
-static void walk_own(struct walk *w, struct subgraph *g, struct annk_row_query *rq)
+/* Without memory for a row, a node is all that is found of it. */
+static void look_at(struct walk *w, struct annk_row_query *rq, uint32_t slot, void *arg)
 {
-    uint32_t line[AHEAD + 1];
-    size_t n = 0;
-    float dist;
-    while (w->hops < w->cap) {
-        rq->next = NULL;
-        for (; n <= AHEAD && walk_take(w, &line[n], &dist); n++) {
-            if (rq->next)
-                annk_prefetch(rq->next, w->h->row_size);
-            rq->next = subrow_at(g->rows, subrow_number(g->rows, line[n]));
-        }
-        if (n == 0)
-            break;
-        look_at(w, g, rq, line[0]);
-        memmove(line, line + 1, --n * sizeof *line);
+    const uint8_t *row = own_row(arg, slot);
+    if (row) {
+        walk_look_at(w, rq, row, slot);
+        return;
     }
+    w->hops++;
+    if (walk_may_be_result(w, slot))
+        walk_result(w, w->ops->own(rq, hnsw_code_row(w->h, slot)), slot);
 }
 
 struct subrows *hnsw_own_rows(const struct hnsw *h, const struct kind_query *q)
@@ -231,7 +206,7 @@ size_t hnsw_walk_own(const struct hnsw *h, const struct kind_query *q, struct sc
     hnsw_walk_begin(&w, h, q, s, effort, (size_t)h->m0 + 16);
     hnsw_walk_row_query(&w, &rq);
     hnsw_walk_enter_at(&w, &rq, &rows->entries, rows->entry_groups);
-    walk_own(&w, &g, &rq);
+    walk_in_turn(&w, &rq, row_at, rows, look_at, &g);
     w.distances += w.hops;
     mem_free(g.memory);
     return hnsw_walk_end(&w);

@@ -53,19 +53,6 @@ static void set_band(struct walk *w)
     w->band = INFINITY;
 }
 
-static inline bool may_be_result(const struct walk *w, uint32_t slot)
-{
-    return !w->gated || kind_passes(w->h->vec, w->q, slot);
-}
-
-/* Puts those of the frontier from `from` on that do not pass the filter aside. */
-static void put_aside(struct walk *w, size_t from, size_t m)
-{
-    for (size_t i = from; i < from + m; i++)
-        if (!may_be_result(w, w->ids[i]))
-            w->dists[i] *= w->aside;
-}
-
 /* ---- in rows ---- */
 
 void hnsw_walk_row_query(const struct walk *w, struct annk_row_query *rq)
@@ -102,7 +89,7 @@ void hnsw_walk_enter_at(struct walk *w, const struct annk_row_query *rq,
     const size_t n = w->ops->scan(&all, entries->data, rq->query_norm, INFINITY, w->dists,
                                   w->ids);
     if (w->aside > 1)
-        put_aside(w, 0, n);
+        walk_put_aside(w, 0, n);
     for (size_t i = 0; i < STARTS && i < n; i++) {
         const size_t at = i + w->ops->lowest(w->dists + i, n - i);
         const float dist = w->dists[at];
@@ -116,43 +103,15 @@ void hnsw_walk_enter_at(struct walk *w, const struct annk_row_query *rq,
     w->n = walk_mark(w, n < STARTS ? n : STARTS);
 }
 
-/* One node: its own distance, and its neighbours into the frontier. */
-static inline void look_at_row(struct walk *w, struct annk_row_query *rq, uint32_t slot)
+static const uint8_t *row_at(const void *h, uint32_t slot)
 {
-    const uint8_t *row = hnsw_code_row(w->h, slot);
-    const float own = w->ops->own(rq, row);
-    w->hops++;
-    if (may_be_result(w, slot))
-        walk_result(w, own, slot);
-    const size_t fresh =
-        walk_mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
-    if (w->aside > 1)
-        put_aside(w, w->n, fresh);
-    w->n += fresh;
-    walk_make_room(w);
+    return hnsw_code_row(h, slot);
 }
 
-#define AHEAD 2 /* rows on their way from memory while one is looked at */
-
-/* What was taken is looked at in its turn, whatever those before it bring: a few more hops, none
- * of which waits for memory. */
-static void walk_rows(struct walk *w, struct annk_row_query *rq)
+static void look_at(struct walk *w, struct annk_row_query *rq, uint32_t slot, void *arg)
 {
-    uint32_t line[AHEAD + 1];
-    size_t n = 0;
-    float dist;
-    while (w->hops < w->cap) {
-        rq->next = NULL;
-        for (; n <= AHEAD && walk_take(w, &line[n], &dist); n++) {
-            if (rq->next)
-                annk_prefetch(rq->next, w->h->row_size);
-            rq->next = hnsw_code_row(w->h, line[n]);
-        }
-        if (n == 0)
-            break;
-        look_at_row(w, rq, line[0]);
-        memmove(line, line + 1, --n * sizeof *line);
-    }
+    (void)arg;
+    walk_look_at(w, rq, hnsw_code_row(w->h, slot), slot);
 }
 
 /* ---- the end of a walk in rows ---- */
@@ -202,7 +161,7 @@ static void look_at_codes(struct walk *w)
     codes_distances(&w->h->vec->codes, w->cq, w->ids, n, w->dists);
     w->distances += n;
     for (size_t i = 0; i < n; i++)
-        if (may_be_result(w, w->ids[i]))
+        if (walk_may_be_result(w, w->ids[i]))
             walk_result(w, w->dists[i], w->ids[i]);
 }
 
@@ -264,7 +223,7 @@ void hnsw_walk_start(struct walk *w, struct annk_row_query *rq)
         begin_at_descent(w);
     }
     for (size_t i = 0; i < w->n; i++)
-        if (may_be_result(w, w->ids[i]))
+        if (walk_may_be_result(w, w->ids[i]))
             walk_result(w, w->dists[i], w->ids[i]);
 }
 
@@ -293,10 +252,10 @@ static void walk_codes(struct walk *w)
         const uint32_t *ids = w->ids + w->n;
         w->hops++;
         for (size_t i = 0; i < near; i++)
-            if (may_be_result(w, ids[i]))
+            if (walk_may_be_result(w, ids[i]))
                 walk_result(w, dists[i], ids[i]);
         if (w->aside > 1)
-            put_aside(w, w->n, near);
+            walk_put_aside(w, w->n, near);
         w->n += near;
         walk_make_room(w);
         if (w->n > 0)
@@ -388,7 +347,7 @@ static void walk_in_rows(struct walk *w, double effort, double thin)
     const bool many = w->k > FEW && !w->q->allowed;
     if (many)
         set_lead(w, effort, thin);
-    walk_rows(w, &rq);
+    walk_in_turn(w, &rq, row_at, w->h, look_at, NULL);
     w->distances += w->hops;
     if (many)
         look_at_codes(w);

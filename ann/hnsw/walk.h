@@ -6,6 +6,8 @@
 #ifndef KITH_HNSW_WALK_H
 #define KITH_HNSW_WALK_H
 
+#include <string.h>
+
 #include "ann/hnsw/rows.h"
 
 #define CROWDED 128 /* nodes of a frontier that is worth thinning out, at first */
@@ -107,8 +109,8 @@ static inline bool walk_take(struct walk *w, uint32_t *slot, float *dist)
     return true;
 }
 
-/* Marks ids [m] behind the frontier as visited, leaving out what was; how many are left.  One loop
- * for a whole row: its end is what the processor guesses wrongly. */
+/* Marks ids [m] behind the frontier as visited, leaving out what was; how many are left.  One
+ * loop for a whole row: its end is what the processor guesses wrongly. */
 static inline size_t walk_mark(struct walk *w, size_t m)
 {
     uint32_t *ids = w->ids + w->n;
@@ -122,6 +124,64 @@ static inline size_t walk_mark(struct walk *w, size_t m)
         n += scratch_visit(w->s, slot);
     }
     return n;
+}
+
+static inline bool walk_may_be_result(const struct walk *w, uint32_t slot)
+{
+    return !w->gated || kind_passes(w->h->vec, w->q, slot);
+}
+
+/* Puts those of the frontier from `from` on that do not pass the filter aside. */
+static inline void walk_put_aside(struct walk *w, size_t from, size_t m)
+{
+    for (size_t i = from; i < from + m; i++)
+        if (!walk_may_be_result(w, w->ids[i]))
+            w->dists[i] *= w->aside;
+}
+
+/* One node by its row: its own distance, and its neighbours into the frontier. */
+static inline void walk_look_at(struct walk *w, const struct annk_row_query *rq,
+                                const uint8_t *row, uint32_t slot)
+{
+    const float own = w->ops->own(rq, row);
+    w->hops++;
+    if (walk_may_be_result(w, slot))
+        walk_result(w, own, slot);
+    const size_t fresh =
+        walk_mark(w, w->ops->scan(rq, row, own, w->limit, w->dists + w->n, w->ids + w->n));
+    if (w->aside > 1)
+        walk_put_aside(w, w->n, fresh);
+    w->n += fresh;
+    walk_make_room(w);
+}
+
+#define WALK_AHEAD 2 /* rows on their way from memory while one is looked at */
+
+/* The walk in rows: nodes in their turn by `look`, whose rows will be where row_at says.  What
+ * was taken is looked at whatever those before it bring: a few more hops, none of which waits for
+ * memory. */
+static inline void walk_in_turn(struct walk *w, struct annk_row_query *rq,
+                                const uint8_t *(*row_at)(const void *of, uint32_t slot),
+                                const void *of,
+                                void (*look)(struct walk *w, struct annk_row_query *rq,
+                                             uint32_t slot, void *arg),
+                                void *arg)
+{
+    uint32_t line[WALK_AHEAD + 1];
+    size_t n = 0;
+    float dist;
+    while (w->hops < w->cap) {
+        rq->next = NULL;
+        for (; n <= WALK_AHEAD && walk_take(w, &line[n], &dist); n++) {
+            if (rq->next)
+                annk_prefetch(rq->next, w->h->row_size);
+            rq->next = row_at(of, line[n]);
+        }
+        if (n == 0)
+            break;
+        look(w, rq, line[0], arg);
+        memmove(line, line + 1, --n * sizeof *line);
+    }
 }
 
 /* Distances of ids [m] behind the frontier; how many are within the limit, the first of them.

@@ -49,6 +49,12 @@ static inline bool kind_later(const struct vectors *v, const struct kind_query *
     return v->born.bytes > 0 && ((const uint32_t *)v->born.data)[slot] > q->allowed_adds;
 }
 
+/* Whether a filter has a slot's bit. */
+static inline bool kind_has_bit(const struct kind_query *q, uint32_t slot)
+{
+    return slot < q->allowed_slots && (q->allowed[slot >> 6] >> (slot & 63) & 1);
+}
+
 static inline bool kind_passes(const struct vectors *v, const struct kind_query *q,
                                uint32_t slot)
 {
@@ -56,8 +62,7 @@ static inline bool kind_passes(const struct vectors *v, const struct kind_query 
         return false;
     if (!q->allowed)
         return true;
-    return slot < q->allowed_slots && (q->allowed[slot >> 6] >> (slot & 63) & 1) &&
-           !kind_later(v, q, slot);
+    return kind_has_bit(q, slot) && !kind_later(v, q, slot);
 }
 
 /* At most this many slots pass (removals after a filter was made are not taken off). */
