@@ -546,7 +546,8 @@ ANN_API ANN_CHECKED ann_err ann_recall(const ann_index *ix, ann_view q,
 typedef struct ann_calibration {
     size_t size;
     size_t k;            /* that it was made for; 10 */
-    size_t queries;      /* looked at: those given, or sampled (0: 2000) */
+    size_t queries;      /* looked at: those given, or sampled (0: up to 8000,
+                            by efforts that need more than 2000 of them) */
     double recall;       /* highest that the largest effort reached */
     double confidence;   /* that the mean recall of such queries is at least
                             the one asked for, less 0.01; 0.95 */

@@ -18,21 +18,24 @@
 #include "ann/base/rng.h"
 #include "ann/internal.h"
 
-#define QUERIES_DEFAULT 2000
+#define QUERIES_LEAST 2000 /* of sampled ones every effort takes so many, and more of */
+#define QUERIES_MOST 8000  /* these until the mean is known within */
+#define WITHIN 0.005       /* so much, with the confidence asked for */
 #define QUERIES_MAX 100000
 #define CONFIDENCE_DEFAULT 0.95
 #define K_USUAL 10
 #define CHUNK 256         /* queries between two calls of the progress function */
 #define LEAST_SHARE 16    /* a curve begins at an effort of k by this */
 #define ENOUGH 0.999      /* recall at which it ends */
-#define DEAREST 8         /* ... or where a query looks at this part of many vectors, */
+#define DEAREST 8         /* ... or where a query looks at this part of many vectors (and what
+                             more queries than the least may cost), */
 #define DEAREST_SHORT 2   /* or, of short codes, which cost a tenth, at this part */
 #define MANY 100000
 #define GAP 0.02          /* steps of recall wider than this are halved, */
 #define GAP_FROM 0.7      /* from this recall on */
 #define SMALL 20000       /* vectors of the small index, */
-#define KEPT_OUT 2000     /* and such as are kept out of it; of few vectors one in */
-#define KEPT_OUT_OF 11
+#define KEPT_OUT_OF 4     /* and, of few vectors, one in so many kept out of it */
+#define PART 0.1          /* what these miss is to be known within so much of it, */
 #define FEW_MISSED 30     /* neighbours: fewer tell nothing */
 #define MUCH_MISSED 0.5   /* nor does more */
 #define CURVES 4
@@ -53,6 +56,13 @@ struct headway {
     uint64_t done, total;
 };
 
+/* Where hidden queries miss so much, others miss a power of it: learned at several efforts. */
+struct powers {
+    size_t n;
+    double missed[STEPS]; /* by hidden ones: the logarithm, falling */
+    double power[STEPS];  /* at least, with the confidence */
+};
+
 struct run {
     ann_index *ix;
     ann_view queries;
@@ -62,11 +72,13 @@ struct run {
     uint32_t k[CURVES];
     size_t curves;
     size_t most;          /* true neighbours known of each query */
+    size_t least;         /* queries taken, whatever they say */
+    double part;          /* of what is missed: more, until it is known within that; or 0 */
     ann_id *truth_ids;    /* [n, most] */
     float *truth;         /* [n, most] */
     ann_id *ids;          /* [CHUNK, most + 1] */
     float *dists;         /* [CHUNK, most + 1] */
-    double harder[CURVES]; /* an index misses this power of what it misses of hidden ones */
+    struct powers harder[CURVES];
     double z;             /* of the confidence */
     struct headway *headway; /* of all runs of a call */
     struct calibration found;
@@ -224,6 +236,30 @@ struct shares {
     double sum, squares;
 };
 
+static double shares_mean(const struct shares *s)
+{
+    return s->sum / (double)s->n;
+}
+
+static double shares_variance(const struct shares *s)
+{
+    const double mean = shares_mean(s);
+    return fmax(0, s->squares / (double)s->n - mean * mean);
+}
+
+/* Whether the first `done` queries are enough, or more would cost too many distances. */
+static bool says_enough(const struct run *r, size_t done, const struct shares *s,
+                        uint64_t distances)
+{
+    if (done < r->least)
+        return false;
+    if (s->n == 0 || distances > (uint64_t)r->ix->vec.live / DEAREST * r->least)
+        return true;
+    const double missed = 1 - shares_mean(s);
+    const double within = r->part > 0 ? fmin(WITHIN, r->part * missed) : WITHIN;
+    return r->z * sqrt(shares_variance(s) / (double)s->n) <= within;
+}
+
 /* Sampled queries have their own vector hidden.  One that came upon it all the same began there,
  * or looked at every vector: it tells nothing of an effort. */
 static ann_err measure_some(struct run *r, const struct query_params *given, size_t from,
@@ -260,27 +296,50 @@ static ann_err measure_raw(struct run *r, uint32_t k, uint32_t effort, struct cu
     p.k = k;
     p.effort = effort;
     p.stats = &stats;
-    for (size_t i = 0; i < n && !err; i += CHUNK)
-        err = measure_some(r, &p, i, n - i < CHUNK ? n - i : CHUNK, &all);
+    size_t done = 0;
+    while (done < n && !err && !says_enough(r, done, &all, stats.distances)) {
+        const size_t some = n - done < CHUNK ? n - done : CHUNK;
+        err = measure_some(r, &p, done, some, &all);
+        done += some;
+    }
     if (err)
         return err;
     if (all.n == 0) /* every search looked at everything */
         all = (struct shares){n, (double)n, (double)n};
-    const double mean = all.sum / (double)all.n;
-    const double variance = all.squares / (double)all.n - mean * mean;
+    const double mean = shares_mean(&all);
     *out = (struct curve_point){
-        k, effort, mean, fmin(mean, lower_bound(mean, variance, (double)all.n, r->z)),
-        (double)stats.distances / (double)n};
+        k, effort, mean,
+        fmin(mean, lower_bound(mean, shares_variance(&all), (double)all.n, r->z)),
+        (double)stats.distances / (double)done};
     return ANN_OK;
+}
+
+/* The power at so much missed by hidden ones, between those that were learned. */
+static double power_at(const struct powers *p, double missed)
+{
+    const double x = log(missed);
+    size_t i = 0;
+    while (i < p->n && p->missed[i] > x)
+        i++;
+    if (i == 0 || i == p->n)
+        return p->n == 0 ? 1 : p->power[i == 0 ? 0 : i - 1];
+    const double part = (p->missed[i - 1] - x) / (p->missed[i - 1] - p->missed[i]);
+    return p->power[i - 1] + part * (p->power[i] - p->power[i - 1]);
+}
+
+/* As of hidden queries is measured, so of others. */
+static void not_hidden(struct curve_point *p, const struct powers *harder)
+{
+    const double power = power_at(harder, 1 - p->recall);
+    p->recall = 1 - pow(1 - p->recall, power);
+    p->low = 1 - pow(1 - p->low, power);
 }
 
 static ann_err measure(struct run *r, size_t curve, uint32_t effort, struct curve_point *out)
 {
     const ann_err err = measure_raw(r, r->k[curve], effort, out);
-    if (!err && r->slots) {
-        out->recall = 1 - pow(1 - out->recall, r->harder[curve]);
-        out->low = 1 - pow(1 - out->low, r->harder[curve]);
-    }
+    if (!err && r->slots)
+        not_hidden(out, &r->harder[curve]);
     return err;
 }
 
@@ -394,11 +453,22 @@ static struct run run_like(const struct run *r, ann_index *ix)
     return like;
 }
 
-/* The exponent of one k: over efforts that miss neither little nor much, by the most that may be
- * missed with the confidence. */
-static ann_err compare(struct run *hidden, struct run *unseen, uint32_t k, double *harder)
+/* The power by one effort's hidden and unseen ones.  The two err apart: by the root of both
+ * squares.  As low as it may be with the confidence, also because more vectors have a somewhat
+ * lower one (docs/recall.md). */
+static double power_of(const struct curve_point *hidden, const struct curve_point *unseen)
 {
-    double of_hidden = 0, of_unseen = 0;
+    const double of_hidden = log(1 - hidden->recall), of_unseen = log(1 - unseen->recall);
+    const double mean = of_unseen / of_hidden;
+    const double by_unseen = mean - log(1 - unseen->low) / of_hidden;
+    const double by_hidden = of_unseen / log(1 - hidden->low) - mean;
+    return fmax(1, mean - hypot(by_unseen, by_hidden));
+}
+
+/* The exponents of one k: at efforts that miss neither little nor much. */
+static ann_err compare(struct run *hidden, struct run *unseen, uint32_t k,
+                       struct powers *harder)
+{
     for (size_t i = 0; i < STEPS; i++) {
         struct curve_point h, u;
         const uint32_t effort = (uint32_t)ladder(i);
@@ -410,14 +480,15 @@ static ann_err compare(struct run *hidden, struct run *unseen, uint32_t k, doubl
         if (err)
             return err;
         const double missed = (1 - u.recall) * (double)unseen->queries.n * k;
-        if (missed < FEW_MISSED || h.recall >= ENOUGH)
+        if (missed < FEW_MISSED || h.recall >= ENOUGH ||
+            u.distances > (double)unseen->ix->vec.live / DEAREST)
             break;
-        if (1 - h.recall > MUCH_MISSED)
+        const double x = log(1 - h.recall);
+        if (1 - h.recall > MUCH_MISSED || (harder->n > 0 && x >= harder->missed[harder->n - 1]))
             continue;
-        of_hidden += log(1 - h.recall);
-        of_unseen += log(1 - u.low);
+        harder->missed[harder->n] = x;
+        harder->power[harder->n++] = power_of(&h, &u);
     }
-    *harder = of_hidden < 0 ? fmax(1, of_unseen / of_hidden) : 1;
     return ANN_OK;
 }
 
@@ -427,6 +498,8 @@ static ann_err compare_all(struct run *r, ann_index *small, const ann_view *rows
 {
     struct run hidden = run_like(r, small), unseen = run_like(r, small);
     unseen.queries = part_of(r, rows, n, out);
+    hidden.least = unseen.least = out < QUERIES_LEAST ? out : QUERIES_LEAST;
+    hidden.part = unseen.part = PART;
     ann_err err = sample(&hidden, out, seed);
     if (!err)
         err = run_alloc(&hidden, out);
@@ -449,10 +522,8 @@ static ann_err learn_harder(struct run *r, uint64_t seed)
 {
     const ann_index *ix = r->ix;
     const size_t live = ix->vec.live;
-    const size_t part = live / KEPT_OUT_OF, out = part < KEPT_OUT ? part : KEPT_OUT;
+    const size_t part = live / KEPT_OUT_OF, out = part < QUERIES_MOST ? part : QUERIES_MOST;
     const size_t n = live - out < SMALL ? live - out : SMALL;
-    for (size_t i = 0; i < r->curves; i++)
-        r->harder[i] = 1;
     if (ix->opt.kind != ANN_HNSW || r->most >= n / 2)
         return ANN_OK;
     struct run rows = run_like(r, r->ix);
@@ -537,9 +608,12 @@ static ann_err run_locked(struct run *r, const ann_calibration *c)
     choose_k(r, c->k);
     ann_err err = ANN_OK;
     size_t n = r->queries.n;
-    if (n == 0)
-        n = c->queries < live / 2 ? c->queries : live / 2;
-    r->headway->total = n * (1 + (r->queries.n ? 20 : 40) * r->curves); /* about as many efforts */
+    if (n == 0) {
+        n = c->queries ? c->queries : QUERIES_MOST;
+        n = n < live / 2 ? n : live / 2;
+    }
+    r->least = r->queries.n || c->queries || n < QUERIES_LEAST ? n : QUERIES_LEAST;
+    r->headway->total = n + (r->queries.n ? 20 : 90) * r->curves * r->least; /* about */
     if (r->queries.n == 0)
         err = learn_harder(r, c->seed);
     if (!err && r->queries.n == 0)
@@ -572,7 +646,6 @@ ann_err ann_calibrate(ann_index *ix, ann_view q, ann_calibration *given)
     if (given)
         memcpy(&c, given, given->size < sizeof c ? given->size : sizeof c);
     c.k = c.k ? c.k : K_USUAL;
-    c.queries = c.queries ? c.queries : QUERIES_DEFAULT;
     c.confidence = c.confidence != 0 ? c.confidence : CONFIDENCE_DEFAULT;
     ann_err err = check(ix, &q, &c);
     if (!err)

@@ -212,6 +212,33 @@ START_TEST(bounds)
 }
 END_TEST
 
+/* Unless so many are asked for, as many are sampled as tell every mean to within 0.005 with the
+ * confidence: of single neighbours, which are found or not, more than 2,000. */
+START_TEST(sampled_enough)
+{
+    enum { LARGE = 20000 };
+    struct set s = {.type = ANN_F32, .rows = rows_of(ANN_F32, LARGE, 7)};
+    ann_options o = ANN_OPTIONS_INIT;
+    double widest[2] = {0};
+    o.dim = DIM;
+    o.m = 8;
+    o.threads = 2;
+    OK(ann_create(&o, &s.ix));
+    OK(ann_add(s.ix, view_of(&s, 0, LARGE), NULL));
+    for (size_t i = 0; i < 2; i++) {
+        ann_calibration c = ANN_CALIBRATION_INIT;
+        c.queries = i == 0 ? 0 : 2000;
+        OK(ann_calibrate(s.ix, (ann_view){0}, &c));
+        ck_assert_uint_eq(c.queries, i == 0 ? 8000 : 2000);
+        for (const struct curve_point *p = s.ix->calibration.points; p->k == 1; p++)
+            widest[i] = fmax(widest[i], p->recall - p->low);
+    }
+    ck_assert_msg(widest[0] < 0.013 && widest[1] > 0.018, "%g by many, %g by 2000", widest[0],
+                  widest[1]);
+    set_free(&s);
+}
+END_TEST
+
 /* More recall never takes less effort, and what comes of any k can be asked for. */
 START_TEST(curves)
 {
@@ -598,6 +625,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, delivered, 0, n);
     tcase_add_test(tc, bounds);
+    tcase_add_test(tc, sampled_enough);
     tcase_add_test(tc, curves);
     tcase_add_test(tc, by_default);
     tcase_add_test(tc, range_and_iterator);
