@@ -20,7 +20,8 @@
 
 #define QUERIES_LEAST 2000 /* of sampled ones every effort takes so many, and more of */
 #define QUERIES_MOST 8000  /* these until the mean is known within */
-#define WITHIN 0.005       /* so much, with the confidence asked for */
+#define WITHIN 0.005       /* so much, with the confidence asked for; */
+#define NEIGHBOURS_MOST 8000000 /* the least again where they have more together: 12 bytes each */
 #define QUERIES_MAX 100000
 #define CONFIDENCE_DEFAULT 0.95
 #define K_USUAL 10
@@ -147,6 +148,13 @@ static ann_err pick_slots(const ann_index *ix, size_t n, uint64_t seed, uint32_t
     }
     mem_free(seen);
     return ANN_OK;
+}
+
+/* So many are sampled at most. */
+static size_t sample_most(const struct run *r)
+{
+    const size_t fit = NEIGHBOURS_MOST / r->most;
+    return fit < QUERIES_LEAST ? QUERIES_LEAST : fit < QUERIES_MOST ? fit : QUERIES_MOST;
 }
 
 static ann_err sample(struct run *r, size_t n, uint64_t seed)
@@ -522,7 +530,8 @@ static ann_err learn_harder(struct run *r, uint64_t seed)
 {
     const ann_index *ix = r->ix;
     const size_t live = ix->vec.live;
-    const size_t part = live / KEPT_OUT_OF, out = part < QUERIES_MOST ? part : QUERIES_MOST;
+    const size_t part = live / KEPT_OUT_OF, most = sample_most(r);
+    const size_t out = part < most ? part : most;
     const size_t n = live - out < SMALL ? live - out : SMALL;
     if (ix->opt.kind != ANN_HNSW || r->most >= n / 2)
         return ANN_OK;
@@ -609,7 +618,7 @@ static ann_err run_locked(struct run *r, const ann_calibration *c)
     ann_err err = ANN_OK;
     size_t n = r->queries.n;
     if (n == 0) {
-        n = c->queries ? c->queries : QUERIES_MOST;
+        n = c->queries ? c->queries : sample_most(r);
         n = n < live / 2 ? n : live / 2;
     }
     r->least = r->queries.n || c->queries || n < QUERIES_LEAST ? n : QUERIES_LEAST;
