@@ -73,7 +73,7 @@ struct run {
     uint32_t k[CURVES];
     size_t curves;
     size_t most;          /* true neighbours known of each query */
-    size_t least;         /* queries taken, whatever they say */
+    size_t least;         /* queries taken, if there are so many, whatever they say */
     double part;          /* of what is missed: more, until it is known within that; or 0 */
     ann_id *truth_ids;    /* [n, most] */
     float *truth;         /* [n, most] */
@@ -329,8 +329,10 @@ static double power_at(const struct powers *p, double missed)
     size_t i = 0;
     while (i < p->n && p->missed[i] > x)
         i++;
+    if (p->n == 0)
+        return 1;
     if (i == 0 || i == p->n)
-        return p->n == 0 ? 1 : p->power[i == 0 ? 0 : i - 1];
+        return p->power[i > 0 ? i - 1 : 0];
     const double part = (p->missed[i - 1] - x) / (p->missed[i - 1] - p->missed[i]);
     return p->power[i - 1] + part * (p->power[i] - p->power[i - 1]);
 }
@@ -506,7 +508,7 @@ static ann_err compare_all(struct run *r, ann_index *small, const ann_view *rows
 {
     struct run hidden = run_like(r, small), unseen = run_like(r, small);
     unseen.queries = part_of(r, rows, n, out);
-    hidden.least = unseen.least = out < QUERIES_LEAST ? out : QUERIES_LEAST;
+    hidden.least = unseen.least = QUERIES_LEAST;
     hidden.part = unseen.part = PART;
     ann_err err = sample(&hidden, out, seed);
     if (!err)

@@ -98,6 +98,20 @@ static struct set set_make(const char *spec, ann_dtype type)
     return s;
 }
 
+/* A graph of the first n of so many rows. */
+static struct set set_of(size_t rows, size_t n, uint32_t m, uint32_t ef_construction)
+{
+    struct set s = {.type = ANN_F32, .rows = rows_of(ANN_F32, rows, 7)};
+    ann_options o = ANN_OPTIONS_INIT;
+    o.dim = DIM;
+    o.m = m;
+    o.ef_construction = ef_construction;
+    o.threads = 2;
+    OK(ann_create(&o, &s.ix));
+    OK(ann_add(s.ix, view_of(&s, 0, n), NULL));
+    return s;
+}
+
 static void set_free(struct set *s)
 {
     ann_close(s->ix);
@@ -182,14 +196,7 @@ END_TEST
 START_TEST(bounds)
 {
     enum { FEW = 500, SOME = 60, MANY = 1200, TURNS = 20 };
-    struct set s = {.type = ANN_F32, .rows = rows_of(ANN_F32, FEW + MANY, 7)};
-    ann_options o = ANN_OPTIONS_INIT;
-    o.dim = DIM;
-    o.m = 3;
-    o.ef_construction = 8;
-    o.threads = 2;
-    OK(ann_create(&o, &s.ix));
-    OK(ann_add(s.ix, view_of(&s, 0, FEW), NULL));
+    struct set s = set_of(FEW + MANY, FEW, 3, 8);
     OK(ann_calibrate(s.ix, view_of(&s, FEW, MANY), NULL));
     const struct calibration all = s.ix->calibration;
     uint32_t compared = 0, wrong = 0;
@@ -217,14 +224,8 @@ END_TEST
 START_TEST(sampled_enough)
 {
     enum { LARGE = 20000 };
-    struct set s = {.type = ANN_F32, .rows = rows_of(ANN_F32, LARGE, 7)};
-    ann_options o = ANN_OPTIONS_INIT;
+    struct set s = set_of(LARGE, LARGE, 8, 0);
     double widest[2] = {0};
-    o.dim = DIM;
-    o.m = 8;
-    o.threads = 2;
-    OK(ann_create(&o, &s.ix));
-    OK(ann_add(s.ix, view_of(&s, 0, LARGE), NULL));
     for (size_t i = 0; i < 2; i++) {
         ann_calibration c = ANN_CALIBRATION_INIT;
         c.queries = i == 0 ? 0 : 2000;
